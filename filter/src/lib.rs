@@ -1,1 +1,149 @@
-//! Placeholder.
+//! The Proxy-Wasm module: asks Envoy for the request, asks the engine what to do, and tells
+//! Envoy. No routing rule lives here.
+//!
+//! It fails closed. Envoy's routes match on a filter state that only [`apply`] writes, as
+//! its last step; where anything before it fails, the request meets the last route, which
+//! answers 503.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod apply;
+mod headers;
+mod host;
+mod stats;
+
+use std::rc::Rc;
+
+use portolan_engine::config::Mode;
+use portolan_engine::{Decision, Engine, NoTrace};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
+
+use headers::HeaderMap;
+use host::LogSeverity;
+use stats::Stats;
+
+mod entry {
+    use super::*;
+
+    proxy_wasm::main! {{
+        // The SDK's hook for panics logs through it; our own lines go through `host::log`.
+        proxy_wasm::set_log_level(LogLevel::Warn);
+        proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+    }}
+}
+
+/// One loaded config.
+struct Loaded {
+    engine: Engine,
+    stats: Stats,
+}
+
+/// The plugin in one VM.
+#[derive(Default)]
+struct Root {
+    loaded: Option<Rc<Loaded>>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// Loads the plugin config. A refused one leaves Envoy with the config it had: Envoy
+    /// rejects the update when this returns false.
+    fn on_configure(&mut self, _: usize) -> bool {
+        match load() {
+            Ok(loaded) => {
+                self.loaded = Some(Rc::new(loaded));
+                true
+            }
+            Err(reason) => {
+                host::log(LogSeverity::Error, &format!("portolan: plugin config refused: {reason}"));
+                false
+            }
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { loaded: self.loaded.clone() }))
+    }
+}
+
+fn load() -> Result<Loaded, String> {
+    let json =
+        host::plugin_configuration().map_err(|status| format!("Envoy did not hand it over: {status}"))?;
+    let (bytes, hash) = (json.len(), crc32fast::hash(&json));
+    let config = portolan_engine::Config::from_json(&json).map_err(|error| error.to_string())?;
+    // Before the tables are built: what counts for a VM's memory is the peak.
+    drop(json);
+    let engine = Engine::new(config).map_err(|error| error.to_string())?;
+    let stats = Stats::define().map_err(|status| format!("counters can't be defined: {status}"))?;
+    host::log(
+        LogSeverity::Info,
+        &format!(
+            "portolan: plugin config loaded: {} virtual hosts, {bytes} bytes, crc32 {hash:08x}",
+            engine.virtual_host_count()
+        ),
+    );
+    Ok(Loaded { engine, stats })
+}
+
+/// One request.
+struct Stream {
+    loaded: Option<Rc<Loaded>>,
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(loaded) = &self.loaded else {
+            return fail_closed("the filter has no plugin config");
+        };
+        match loaded.handle() {
+            Ok(action) => action,
+            Err(fault) => fail_closed(&fault),
+        }
+    }
+}
+
+impl Loaded {
+    /// Decides and applies.
+    fn handle(&self) -> Result<Action, String> {
+        let mode = self.engine.mode();
+        let map = host::request_headers()
+            .map_err(|status| format!("the request headers can't be read: {status}"))?;
+        let headers = HeaderMap::parse(&map).ok_or("the request headers can't be parsed")?;
+        apply::strip(&headers, mode, &self.stats)
+            .map_err(|status| format!("a header can't be removed: {status}"))?;
+        let port = match mode {
+            Mode::Proxy => headers.listener_port().ok_or("the listener port is missing")?,
+            // A sidecar's listeners have the ports that clients address (LI-01).
+            Mode::Mesh => host::destination_port().unwrap_or(80),
+        };
+        match self.engine.decide(&headers.request(port), &mut NoTrace) {
+            Decision::Forward(forward) => {
+                apply::forward(&forward, &self.stats)
+                    .map_err(|status| format!("the decision can't be applied: {status}"))?;
+                Ok(Action::Continue)
+            }
+            Decision::Respond(reply) => {
+                self.stats.refused(reply.reason);
+                apply::respond(reply.status, &reply.details, &reply.body)
+                    .map_err(|status| format!("the answer can't be sent: {status}"))?;
+                Ok(Action::Pause)
+            }
+            Decision::Pass => Ok(Action::Continue),
+        }
+    }
+}
+
+/// Answers 503. Should Envoy refuse even that, the request is held: it goes nowhere, and
+/// Envoy's stream timeout ends it.
+fn fail_closed(fault: &str) -> Action {
+    host::log(LogSeverity::Error, &format!("portolan: request refused: {fault}"));
+    let _ = apply::respond(503, "portolan_cannot_decide", "the registry filter can't decide\n");
+    Action::Pause
+}

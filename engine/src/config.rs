@@ -1,0 +1,363 @@
+//! The plugin config: the JSON contract between `config-gen` and the filter.
+//!
+//! The types here are the text as written. [`crate::Engine`] is the checked
+//! form, built only from a [`Config`] without contradictions.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the contract that this engine reads and writes.
+pub const VERSION: u32 = 1;
+
+/// A plugin config as written.
+///
+/// Unknown fields and unknown versions are refused, with the path of the fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// What the filter may rely on around it. Default: `proxy`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What happens to a host that no virtual host names. Default: refuse.
+    #[serde(default)]
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// One entry for each host that a client may name.
+    #[serde(default)]
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// What surrounds the filter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// Portolan's own Envoy configuration: the filter names cluster and route.
+    #[default]
+    Proxy,
+    /// A mesh sidecar, which keeps its own routes: the filter rewrites or answers,
+    /// and leaves a host that it has no rule for alone.
+    Mesh,
+}
+
+/// `outboundTrafficPolicy` of Istio's mesh config and `Sidecar` (OTP-01).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all_fields = "camelCase", deny_unknown_fields)]
+pub enum OutboundTrafficPolicy {
+    /// An unknown host is answered with 502 (OTP-03).
+    #[default]
+    #[serde(rename = "REGISTRY_ONLY")]
+    RegistryOnly,
+    /// An unknown host is forwarded as it is (OTP-05).
+    #[serde(rename = "ALLOW_ANY")]
+    AllowAny {
+        /// The dynamic forward proxy cluster that takes such requests.
+        cluster: String,
+        /// Ports to dial in place of a listener's port, as pairs of listener port
+        /// and dialled port. Default: none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        upstream_ports: Vec<(u16, u16)>,
+    },
+}
+
+/// A set of domains that share their routes, as Envoy's virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VirtualHost {
+    /// The resource it stems from, such as `VirtualService default/webserver`. Appears
+    /// in access logs and explanations.
+    pub name: String,
+    /// Lower-case names without port: exact, or `*` followed by a suffix (VH-01, VH-04).
+    pub domains: Vec<String>,
+    /// Listener ports on which the domains are known. Empty: every port for which no
+    /// other virtual host names the domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// The routes in order; the first that matches wins (VS-ORD-01).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// Set where the host is known but must not be forwarded to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<Refuse>,
+    /// A host that only a VirtualService names and the registry doesn't (GAP-01); such
+    /// requests have a counter of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unregistered: bool,
+}
+
+/// Why a known host is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refuse {
+    /// The host has only ports that expect TLS and nothing originates it: a plaintext
+    /// request must not reach them.
+    OnlyTlsPorts,
+}
+
+/// One route: conditions and what happens when all of them hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// Name inside the virtual host, such as `http[0]`.
+    pub name: String,
+    /// Default: everything matches.
+    #[serde(default, rename = "match", skip_serializing_if = "RouteMatch::is_any")]
+    pub matcher: RouteMatch,
+    /// Forward to a cluster.
+    pub route: RouteAction,
+}
+
+/// The conditions of a route; all must hold (VS-ORD-03).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteMatch {
+    /// On the path without query and fragment (VS-MATCH-03). No condition counts as the
+    /// prefix `/` for rewriting (VS-RW-07).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<StringMatch>,
+    /// `exact` and `prefix` of the path ignore ASCII case (VS-MATCH-09).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_path_case: bool,
+    /// On `:method` (VS-MATCH-11).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<StringMatch>,
+    /// On `:scheme` (VS-MATCH-10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<StringMatch>,
+    /// On `:authority` as sent, port and case included (VS-MATCH-12).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<StringMatch>,
+    /// All must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderMatch>,
+    /// All must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query_parameters: Vec<QueryParameterMatch>,
+}
+
+impl RouteMatch {
+    /// Whether there is no condition at all.
+    pub fn is_any(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a string is compared. Case-sensitive, byte by byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StringMatch {
+    /// Equality.
+    Exact(String),
+    /// Plain string prefix, not aware of path segments (VS-MATCH-05).
+    Prefix(String),
+    /// RE2 syntax, always over the whole string (VS-MATCH-07).
+    Regex(String),
+    /// Any value, the empty one included (VS-MATCH-18, VS-MATCH-27).
+    Present,
+}
+
+/// A condition on a request header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderMatch {
+    /// Compared without regard to case (VS-MATCH-13).
+    pub name: String,
+    /// On the values of all lines of that name, joined by `,` (VS-MATCH-16).
+    pub value: StringMatch,
+    /// `withoutHeaders`: the condition must not hold. An absent header counts as the
+    /// empty string then (VS-MATCH-23), except for `present` (VS-MATCH-24).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invert: bool,
+}
+
+/// A condition on the first query parameter of a name, compared without percent
+/// decoding (VS-MATCH-26).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct QueryParameterMatch {
+    /// Case-sensitive.
+    pub name: String,
+    /// On the raw value.
+    pub value: StringMatch,
+}
+
+/// Where a request goes and as what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteAction {
+    /// Envoy cluster, such as `outbound|443||example.com` (CL-01). Required in mode `proxy`,
+    /// not allowed in mode `mesh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The combination of static route settings (retry policy, ...) to use. Default:
+    /// [`DEFAULT_ROUTE_PROFILE`].
+    #[serde(default = "default_route_profile", skip_serializing_if = "is_default_route_profile")]
+    pub route_profile: String,
+    /// The cluster takes SNI and SAN from `:authority`; a trailing dot there has to be kept
+    /// from both.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_sni: bool,
+    /// What is replaced on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+}
+
+/// Replacements in a forwarded request (spec section 4.4).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rewrite {
+    /// Replaces what the path condition matched: the prefix, or the whole path; the query
+    /// stays (VS-RW-01, VS-RW-05, VS-RW-06).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Replaces the Host header (VS-RW-12).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+}
+
+/// The route profile with Istio's default retries (DEF-06).
+pub const DEFAULT_ROUTE_PROFILE: &str = "default";
+
+/// The route profile without retries, for passed-through requests (VS-RETRY-12).
+pub const PASSTHROUGH_ROUTE_PROFILE: &str = "passthrough";
+
+fn default_route_profile() -> String {
+    DEFAULT_ROUTE_PROFILE.to_owned()
+}
+
+fn is_default_route_profile(name: &str) -> bool {
+    name == DEFAULT_ROUTE_PROFILE
+}
+
+/// A plugin config that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct ConfigError {
+    /// Where the fault stands, such as `virtualHosts[3].routes[0].match.path`; `.` is the
+    /// whole document.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+impl Config {
+    /// Reads a plugin config. An empty text is an error: a filter without registry must
+    /// not start.
+    pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
+        if json.iter().all(u8::is_ascii_whitespace) {
+            return Err(ConfigError::new(
+                ".",
+                "the plugin config is empty; generate one with `config-gen generate`",
+            ));
+        }
+        // The version first: a newer document may have fields that this one doesn't know,
+        // and "unknown field" would name the wrong fault.
+        #[derive(Deserialize)]
+        struct Version {
+            version: Option<u32>,
+        }
+        if let Ok(Version { version }) = serde_json::from_slice(json) {
+            check_version(version)?;
+        }
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let config: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            // `?` stands for a place that the text broke off before naming.
+            let path = error.path().to_string();
+            ConfigError::new(if path == "?" { "." } else { &path }, error.inner().to_string())
+        })?;
+        deserializer.end().map_err(|error| ConfigError::new(".", error.to_string()))?;
+        Ok(config)
+    }
+
+    /// Writes the plugin config as it is stored: readable, the same bytes for the same
+    /// config.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut json = serde_json::to_string_pretty(self)?;
+        json.push('\n');
+        Ok(json)
+    }
+}
+
+fn check_version(version: Option<u32>) -> Result<(), ConfigError> {
+    match version {
+        Some(VERSION) => Ok(()),
+        Some(other) => Err(ConfigError::new(
+            "version",
+            format!(
+                "version {other} is unknown, this filter reads version {VERSION}; use a filter and a config-gen of one release"
+            ),
+        )),
+        None => Err(ConfigError::new("version", format!("missing, must be {VERSION}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(json: &str) -> String {
+        Config::from_json(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn faults_are_named_by_path() {
+        assert!(error("").starts_with(".: the plugin config is empty"));
+        assert!(error(" \n").starts_with(".: the plugin config is empty"));
+        assert!(error("{").starts_with(".: EOF while parsing"), "{}", error("{"));
+        assert_eq!(error("{}"), "version: missing, must be 1");
+        assert!(error(r#"{"version":2,"new":1}"#).starts_with("version: version 2 is unknown"));
+        assert!(error(r#"{"version":1,"virtualHost":[]}"#).contains("unknown field `virtualHost`"));
+        let deep = r#"{"version":1,"virtualHosts":[{"name":"a","domains":["a"],"routes":[
+            {"name":"r","route":{"cluster":"c","rewrites":{}}}]}]}"#;
+        assert!(
+            error(deep).starts_with("virtualHosts[0].routes[0].route.rewrites: unknown field"),
+            "{}",
+            error(deep)
+        );
+        let trailing = r#"{"version":1} x"#;
+        assert!(error(trailing).contains("trailing characters"), "{}", error(trailing));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = Config {
+            version: VERSION,
+            mode: Mode::Proxy,
+            outbound_traffic_policy: OutboundTrafficPolicy::AllowAny {
+                cluster: "PassthroughCluster".into(),
+                upstream_ports: vec![(80, 8080)],
+            },
+            virtual_hosts: vec![VirtualHost {
+                name: "VirtualService default/a".into(),
+                domains: vec!["a".into()],
+                ports: vec![80],
+                routes: vec![Route {
+                    name: "http[0]".into(),
+                    matcher: RouteMatch {
+                        path: Some(StringMatch::Regex(".*".into())),
+                        headers: vec![HeaderMatch {
+                            name: "x".into(),
+                            value: StringMatch::Present,
+                            invert: true,
+                        }],
+                        ..RouteMatch::default()
+                    },
+                    route: RouteAction {
+                        cluster: Some("c".into()),
+                        route_profile: DEFAULT_ROUTE_PROFILE.into(),
+                        auto_sni: true,
+                        rewrite: Some(Rewrite { path: Some("/x".into()), authority: None }),
+                    },
+                }],
+                refuse: None,
+                unregistered: true,
+            }],
+        };
+        assert_eq!(Config::from_json(config.to_json().unwrap().as_bytes()), Ok(config));
+    }
+}

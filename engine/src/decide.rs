@@ -1,0 +1,153 @@
+//! The decision: host, virtual host, route, action (spec section 0.2).
+
+use crate::config::{self, Config, ConfigError, Mode, OutboundTrafficPolicy, Refuse};
+use crate::decision::{Decision, Forward, LocalReply};
+use crate::domains::{Domains, InvalidDomain};
+use crate::host::{self, Host};
+use crate::refusal::Reason;
+use crate::request::Request;
+use crate::route::RouteTable;
+use crate::trace::{Event, Trace};
+
+/// The checked form of a [`Config`]: every decision, and none of them can fail.
+#[derive(Debug)]
+pub struct Engine {
+    mode: Mode,
+    policy: OutboundTrafficPolicy,
+    virtual_hosts: Vec<VirtualHost>,
+    domains: Domains,
+    passthrough_route: String,
+}
+
+#[derive(Debug)]
+struct VirtualHost {
+    name: String,
+    routes: RouteTable,
+    refuse: Option<Refuse>,
+    unregistered: bool,
+}
+
+impl Engine {
+    /// Reads and checks a plugin config.
+    pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
+        Self::new(Config::from_json(json)?)
+    }
+
+    /// Checks `config`.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let mut domains = Domains::default();
+        let mut virtual_hosts: Vec<VirtualHost> = Vec::with_capacity(config.virtual_hosts.len());
+        for (id, host) in config.virtual_hosts.into_iter().enumerate() {
+            let path = format!("virtualHosts[{id}]");
+            if host.domains.is_empty() {
+                return Err(ConfigError::new(format!("{path}.domains"), "missing, at least one is needed"));
+            }
+            for (index, domain) in host.domains.iter().enumerate() {
+                domains.insert(domain, &host.ports, id).map_err(|error| {
+                    let other =
+                        |id: usize| virtual_hosts.get(id).map_or(host.name.as_str(), |other| &other.name);
+                    let message = match error {
+                        InvalidDomain::Malformed => {
+                            format!("`{domain}` must be a lower-case name or `*` and a suffix")
+                        }
+                        InvalidDomain::Taken(id, Some(port)) => {
+                            format!("`{domain}` belongs to `{}` on port {port}", other(id))
+                        }
+                        InvalidDomain::Taken(id, None) => format!("`{domain}` belongs to `{}`", other(id)),
+                    };
+                    ConfigError::new(format!("{path}.domains[{index}]"), message)
+                })?;
+            }
+            if host.refuse.is_some() && !host.routes.is_empty() {
+                return Err(ConfigError::new(format!("{path}.refuse"), "a refused host can't have routes"));
+            }
+            let routes = RouteTable::new(host.routes, &host.name, config.mode, &path)?;
+            virtual_hosts.push(VirtualHost {
+                name: host.name,
+                routes,
+                refuse: host.refuse,
+                unregistered: host.unregistered,
+            });
+        }
+        Ok(Self {
+            mode: config.mode,
+            policy: config.outbound_traffic_policy,
+            virtual_hosts,
+            domains,
+            passthrough_route: format!("{} {PASSTHROUGH_NAME}", config::PASSTHROUGH_ROUTE_PROFILE),
+        })
+    }
+
+    /// What surrounds the filter.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How many virtual hosts there are.
+    pub fn virtual_host_count(&self) -> usize {
+        self.virtual_hosts.len()
+    }
+
+    /// What happens to `request`.
+    pub fn decide<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Decision<'_> {
+        // Two Host lines arrive joined by a comma; a comma in one line never gets here.
+        if request.authority.contains(&b',') {
+            return self.refuse(Reason::InvalidAuthority, request);
+        }
+        let host = Host::from_authority(request.authority);
+        let key = host.as_ref().map(Host::as_bytes).unwrap_or_default();
+        let found = self.domains.find(key, request.listener_port);
+        let Some(virtual_host) = found.and_then(|id| self.virtual_hosts.get(id)) else {
+            let on_another_port = self.domains.is_known(key);
+            trace.event(Event::NoVirtualHost { host: key, on_another_port });
+            return self.unknown_host(request, on_another_port);
+        };
+        trace.event(Event::VirtualHost { host: key, name: &virtual_host.name });
+        if let Some(Refuse::OnlyTlsPorts) = virtual_host.refuse {
+            return self.refuse(Reason::OnlyTlsPorts, request);
+        }
+        match virtual_host.routes.decide(request, trace) {
+            Some(forward) => {
+                Decision::Forward(Forward { unregistered: virtual_host.unregistered, ..forward })
+            }
+            None => self.refuse(Reason::NoRoute, request),
+        }
+    }
+
+    /// The catch-all: outbound traffic policy (spec section 3.4).
+    fn unknown_host(&self, request: &Request<'_>, on_another_port: bool) -> Decision<'_> {
+        let (cluster, upstream_ports) = match &self.policy {
+            _ if self.mode == Mode::Mesh => return Decision::Pass,
+            OutboundTrafficPolicy::RegistryOnly => {
+                let reason =
+                    if on_another_port { Reason::PortNotInRegistry } else { Reason::HostNotInRegistry };
+                return self.refuse(reason, request);
+            }
+            OutboundTrafficPolicy::AllowAny { cluster, upstream_ports } => (cluster, upstream_ports),
+        };
+        let name = host::without_port(request.authority);
+        if !host::is_dialable(name) {
+            return self.refuse(Reason::InvalidAuthority, request);
+        }
+        // The port is the one that the client addressed, as with Istio's original
+        // destination (OTP-05), and not what the Host header says.
+        let mapped = upstream_ports.iter().find(|(port, _)| *port == request.listener_port);
+        let port = mapped.map_or(request.listener_port, |(_, port)| *port);
+        Decision::Forward(Forward {
+            cluster: Some(cluster),
+            route: &self.passthrough_route,
+            authority: None,
+            path: None,
+            server_name: None,
+            dial: Some((name.to_ascii_lowercase(), port)),
+            unregistered: false,
+        })
+    }
+
+    fn refuse(&self, reason: Reason, request: &Request<'_>) -> Decision<'_> {
+        Decision::Respond(LocalReply::refuse(reason, request.authority))
+    }
+}
+
+/// What stands in the place of virtual host and route for a passed-through request.
+const PASSTHROUGH_NAME: &str = "allow_any";

@@ -1,0 +1,107 @@
+//! What is to be done with a request.
+
+use std::borrow::Cow;
+
+use crate::refusal::Reason;
+
+/// The engine's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision<'t> {
+    /// Send it on.
+    Forward(Forward<'t>),
+    /// Answer it here.
+    Respond(LocalReply),
+    /// Leave it alone (mode `mesh`, no rule of ours).
+    Pass,
+}
+
+/// How a request is sent on. What is none stays as the client sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward<'t> {
+    /// Envoy cluster; none in mode `mesh`.
+    pub cluster: Option<&'t str>,
+    /// What the filter writes into the filter state that selects the Envoy route:
+    /// the route profile, a blank, virtual host and route. None in mode `mesh`.
+    pub route: &'t str,
+    /// New `:authority`.
+    pub authority: Option<&'t str>,
+    /// New `:path`.
+    pub path: Option<Vec<u8>>,
+    /// Name for SNI and SAN where the cluster would derive a wrong one from `:authority`:
+    /// the host without its trailing dot.
+    pub server_name: Option<Vec<u8>>,
+    /// Host and port to dial where they come from the request (`ALLOW_ANY`).
+    pub dial: Option<(Vec<u8>, u16)>,
+    /// The host is named by a VirtualService only (GAP-01).
+    pub unregistered: bool,
+}
+
+/// An answer of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalReply {
+    /// HTTP status, 200 to 599.
+    pub status: u16,
+    /// Why.
+    pub reason: Reason,
+    /// Response-code details: the reason and the host, `host_not_in_registry{example.com}`.
+    pub details: String,
+    /// Plain text for a person, one line.
+    pub body: String,
+}
+
+impl LocalReply {
+    /// A refusal that names host and reason.
+    pub(crate) fn refuse(reason: Reason, authority: &[u8]) -> Self {
+        let host = printable(authority);
+        Self {
+            status: reason.status(),
+            reason,
+            details: format!("{}{{{host}}}", reason.as_str()),
+            body: format!("{host} {}\n", reason.sentence()),
+        }
+    }
+}
+
+/// Longest host that is repeated to the client or the log.
+const MAX_PRINTED_HOST: usize = 253;
+
+/// `authority` in a form that is safe in a header, a log line and a terminal: everything but
+/// letters, digits and the punctuation of hosts is escaped as `\xNN`.
+fn printable(authority: &[u8]) -> Cow<'static, str> {
+    if authority.is_empty() {
+        return Cow::Borrowed("(empty)");
+    }
+    let mut text = String::with_capacity(authority.len().min(MAX_PRINTED_HOST));
+    for &byte in authority.iter().take(MAX_PRINTED_HOST) {
+        if byte.is_ascii_alphanumeric() || b".-_:[]*@,".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    if authority.len() > MAX_PRINTED_HOST {
+        text.push_str("...");
+    }
+    Cow::Owned(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_escaped_and_bounded() {
+        assert_eq!(printable(b""), "(empty)");
+        assert_eq!(printable(b"a.example.com:80"), "a.example.com:80");
+        assert_eq!(printable(b"a\r\nx: <b>\xff"), "a\\x0d\\x0ax:\\x20\\x3cb\\x3e\\xff");
+        assert_eq!(printable(&[b'a'; 60_000]).len(), MAX_PRINTED_HOST + 3);
+    }
+
+    #[test]
+    fn refusals_name_host_and_reason() {
+        let reply = LocalReply::refuse(Reason::HostNotInRegistry, b"b.example.com");
+        assert_eq!(reply.status, 502);
+        assert_eq!(reply.details, "host_not_in_registry{b.example.com}");
+        assert_eq!(reply.body, "b.example.com is not in the registry; a ServiceEntry would allow it\n");
+    }
+}

@@ -1,0 +1,110 @@
+//! The host part of an authority, in the form in which virtual hosts are looked up.
+
+/// Longest host name that can match a domain. A DNS name has at most 253 characters, and
+/// one more for a trailing dot; a longer host is unknown without being looked at.
+const MAX_HOST_LENGTH: usize = 254;
+
+/// The host of an authority: without port, in lower case (VH-02, VH-03).
+///
+/// A trailing dot stays: whether it is known is for the domains to say (VH-01).
+///
+/// ```
+/// use portolan_engine::host::Host;
+///
+/// assert_eq!(Host::from_authority(b"A.Example.COM:80").unwrap().as_bytes(), b"a.example.com");
+/// assert_eq!(Host::from_authority(b"[2001:DB8::1]:80").unwrap().as_bytes(), b"[2001:db8::1]");
+/// assert_eq!(Host::from_authority(b"a.example.com.").unwrap().as_bytes(), b"a.example.com.");
+/// assert!(Host::from_authority(&[b'a'; 300]).is_none());
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Host {
+    // On the stack: a lookup allocates nothing.
+    buffer: [u8; MAX_HOST_LENGTH],
+    length: usize,
+}
+
+impl Host {
+    /// The host of `authority`, or none where it is too long to be any.
+    pub fn from_authority(authority: &[u8]) -> Option<Self> {
+        let host = without_port(authority);
+        let mut buffer = [0; MAX_HOST_LENGTH];
+        let target = buffer.get_mut(..host.len())?;
+        target.copy_from_slice(host);
+        target.make_ascii_lowercase();
+        Some(Self { buffer, length: host.len() })
+    }
+
+    /// The lower-case host.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// `authority` up to its port: the text before the last `:` that doesn't stand inside
+/// brackets (VH-02). What follows the `:` is not looked at, as in Envoy; so an IPv6
+/// address without brackets loses its last group (VH-07).
+pub fn without_port(authority: &[u8]) -> &[u8] {
+    let Some(colon) = authority.iter().rposition(|&byte| byte == b':') else {
+        return authority;
+    };
+    match authority.iter().rposition(|&byte| byte == b']') {
+        Some(bracket) if bracket > colon => authority,
+        _ => authority.get(..colon).unwrap_or(authority),
+    }
+}
+
+/// Whether `host` can be dialled: a DNS name, an IPv4 address, or a bracketed IPv6 address.
+///
+/// Asked only where a request's own host is dialled (`ALLOW_ANY`); a registered host is
+/// never taken from the request.
+pub fn is_dialable(host: &[u8]) -> bool {
+    if let Some(address) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
+        return std::str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    let name = host.strip_suffix(b".").unwrap_or(host);
+    !name.is_empty()
+        && name.len() <= 253
+        && name.split(|&byte| byte == b'.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_cut_at_the_last_colon_outside_brackets() {
+        for (authority, host) in [
+            ("a.example.com", "a.example.com"),
+            ("a.example.com:80", "a.example.com"),
+            ("a.example.com:", "a.example.com"),
+            ("a.example.com:abc", "a.example.com"),
+            ("[::1]", "[::1]"),
+            ("[::1]:8080", "[::1]"),
+            ("2001:db8::1", "2001:db8:"), // VH-07
+            ("", ""),
+            (":80", ""),
+        ] {
+            assert_eq!(without_port(authority.as_bytes()), host.as_bytes(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn long_hosts_are_none_and_odd_bytes_survive() {
+        assert!(Host::from_authority(&[b'a'; 254]).is_some());
+        assert!(Host::from_authority(&[b'a'; 255]).is_none());
+        assert_eq!(Host::from_authority(b"\xff\x80A").unwrap().as_bytes(), b"\xff\x80a");
+    }
+
+    #[test]
+    fn only_names_and_addresses_can_be_dialled() {
+        for good in ["a", "a.example.com", "a.example.com.", "10.0.0.1", "[::1]", "a_b.test"] {
+            assert!(is_dialable(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ".", "a..b", "a b", "[::1", "[x]", "user@a", "a%2e", "*.a", &"a".repeat(64)] {
+            assert!(!is_dialable(bad.as_bytes()), "{bad}");
+        }
+    }
+}

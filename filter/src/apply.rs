@@ -1,0 +1,55 @@
+//! From a decision to host calls, in a fixed order.
+
+use portolan_engine::config::Mode;
+use portolan_engine::{Forward, headers};
+
+use crate::headers::HeaderMap;
+use crate::host::{self, Status};
+use crate::stats::Stats;
+
+/// Name of the filter state that selects Envoy's route: `wasm.` and this.
+const ROUTE: &str = "portolan.route";
+
+/// Removes what a client must not send (GAP-05).
+pub(crate) fn strip(map: &HeaderMap<'_>, mode: Mode, stats: &Stats) -> Result<(), Status> {
+    let mut stripped = 0;
+    for (name, _) in map.lines() {
+        if headers::is_forbidden(name, mode) {
+            host::remove_request_header(name)?;
+            stripped += 1;
+        }
+    }
+    stats.stripped(stripped);
+    Ok(())
+}
+
+/// Sends the request on. The filter state comes last: without it no route matches.
+pub(crate) fn forward(forward: &Forward<'_>, stats: &Stats) -> Result<(), Status> {
+    if let Some(authority) = forward.authority {
+        host::replace_request_header(":authority", authority.as_bytes())?;
+    }
+    if let Some(path) = &forward.path {
+        host::replace_request_header(":path", path)?;
+    }
+    if let Some(name) = &forward.server_name {
+        // Both: with the SNI alone the certificate is still checked against the authority.
+        host::set_envoy_filter_state("envoy.network.upstream_server_name", name)?;
+        host::set_envoy_filter_state("envoy.network.upstream_subject_alt_names", name)?;
+    }
+    if let Some((name, port)) = &forward.dial {
+        host::set_envoy_filter_state("envoy.upstream.dynamic_host", name)?;
+        host::set_envoy_filter_state("envoy.upstream.dynamic_port", port.to_string().as_bytes())?;
+    }
+    if let Some(cluster) = forward.cluster {
+        host::replace_request_header(headers::CLUSTER, cluster.as_bytes())?;
+        host::set_property(ROUTE, forward.route.as_bytes())?;
+    }
+    host::clear_route_cache()?;
+    stats.forwarded(forward);
+    Ok(())
+}
+
+/// Answers the request.
+pub(crate) fn respond(status: u16, details: &str, body: &str) -> Result<(), Status> {
+    host::send_local_response(status, details, body)
+}

@@ -1,0 +1,258 @@
+//! The host calls: the only place that talks to Envoy, and the only unsafe code.
+//!
+//! The SDK's own wrappers panic on a status they don't expect and on text that isn't UTF-8;
+//! a panic ends the VM and every request in it. Here every call takes and gives bytes and
+//! returns the status. Signatures are those of Proxy-Wasm ABI 0.2.1.
+
+use std::fmt;
+
+/// A status other than OK that Envoy returned for a host call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(u32);
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            1 => "not found",
+            2 => "bad argument",
+            3 => "serialization failure",
+            4 => "parse failure",
+            6 => "invalid memory access",
+            7 => "empty",
+            8 => "cas mismatch",
+            10 => "internal failure",
+            12 => "unimplemented",
+            _ => "unknown",
+        };
+        write!(formatter, "host status {} ({name})", self.0)
+    }
+}
+
+impl Status {
+    const NOT_FOUND: Self = Self(1);
+    const OK: u32 = 0;
+
+    fn check(status: u32) -> Result<(), Self> {
+        if status == Self::OK { Ok(()) } else { Err(Self(status)) }
+    }
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LogSeverity {
+    Info = 2,
+    Error = 4,
+}
+
+const HTTP_REQUEST_HEADERS: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+const COUNTER: u32 = 0;
+
+/// No gRPC status: Envoy maps the HTTP status for a gRPC request.
+const NO_GRPC_STATUS: i32 = -1;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, length: usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        length: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_length: usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_length: usize, data: *mut *mut u8, length: *mut usize)
+    -> u32;
+    fn proxy_set_property(path: *const u8, path_length: usize, value: *const u8, value_length: usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_length: usize,
+        body: *const u8,
+        body_length: usize,
+        headers: *const u8,
+        headers_length: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_length: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_length: usize,
+        arguments: *const u8,
+        arguments_length: usize,
+        data: *mut *mut u8,
+        length: *mut usize,
+    ) -> u32;
+}
+
+/// Calls a host function that hands over a block of memory, and takes that block.
+fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut length = 0;
+    Status::check(call(&raw mut data, &raw mut length))?;
+    if data.is_null() || length == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: Envoy allocated the block by calling this module's `proxy_on_memory_allocate`,
+    // which the SDK implements with a `Vec<u8>` of exactly this capacity and forgets; Envoy
+    // filled all of it and keeps no pointer to it.
+    Ok(unsafe { Vec::from_raw_parts(data, length, length) })
+}
+
+/// Writes a line to Envoy's log. A log that fails must not fail a request.
+pub(crate) fn log(severity: LogSeverity, message: &str) {
+    // SAFETY: pointer and length are those of a live string.
+    let _ = unsafe { proxy_log(severity as u32, message.as_ptr(), message.len()) };
+}
+
+/// The plugin config. Only answered during `on_configure`.
+pub(crate) fn plugin_configuration() -> Result<Vec<u8>, Status> {
+    // SAFETY: `take` passes two valid places for the results.
+    let config = take(|data, length| unsafe {
+        proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, usize::MAX, data, length)
+    });
+    match config {
+        // How Envoy says that there is none.
+        Err(Status::NOT_FOUND) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// All request headers in one serialized block, as [`crate::headers`] reads it. One call
+/// costs as much as reading two headers by name.
+pub(crate) fn request_headers() -> Result<Vec<u8>, Status> {
+    // SAFETY: `take` passes two valid places for the results.
+    take(|data, length| unsafe { proxy_get_header_map_pairs(HTTP_REQUEST_HEADERS, data, length) })
+}
+
+/// Sets a request header, in place of all its lines.
+pub(crate) fn replace_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_replace_header_map_value(
+            HTTP_REQUEST_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Removes all lines of a request header.
+pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointer and length are those of a live slice.
+    Status::check(unsafe { proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// The local port of the client's connection.
+pub(crate) fn destination_port() -> Option<u16> {
+    let path = b"destination\0port";
+    // SAFETY: the path is a live slice; `take` passes two valid places for the results.
+    let value =
+        take(|data, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, length) }).ok()?;
+    u16::try_from(i64::from_le_bytes(value.try_into().ok()?)).ok()
+}
+
+/// Writes the filter state `wasm.<name>` of this request.
+pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Answers the request. `status` must be in 200..=599: Envoy closes the connection without
+/// an answer on others.
+pub(crate) fn send_local_response(status: u16, details: &str, body: &str) -> Result<(), Status> {
+    const NO_HEADERS: [u8; 4] = [0; 4];
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_send_local_response(
+            status.into(),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            NO_HEADERS.as_ptr(),
+            NO_HEADERS.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// A counter; `/stats` shows it as `wasmcustom.<name>`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter(u32);
+
+impl Counter {
+    /// Defines the counter, or finds it: ids belong to a VM, values to the process.
+    pub(crate) fn define(name: &str) -> Result<Self, Status> {
+        let mut id = 0;
+        // SAFETY: the name is a live string, and the id has a valid place.
+        Status::check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+        Ok(Self(id))
+    }
+
+    /// Adds to the counter. A count that fails must not fail a request.
+    pub(crate) fn add(self, count: u32) {
+        // SAFETY: takes no pointers.
+        let _ = unsafe { proxy_increment_metric(self.0, i64::from(count)) };
+    }
+}
+
+/// Calls one of Envoy's foreign functions and drops what it returns.
+fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<(), Status> {
+    // SAFETY: name and arguments are live slices; `take` passes two valid places for the
+    // results.
+    take(|data, length| unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            data,
+            length,
+        )
+    })
+    .map(drop)
+}
+
+/// Has Envoy choose the route anew. Up to ABI 0.2.1 Envoy does so after every header
+/// mutation; a newer one only when asked. An Envoy without the function is of the first kind.
+pub(crate) fn clear_route_cache() -> Result<(), Status> {
+    match call_foreign_function("clear_route_cache", &[]) {
+        Err(Status::NOT_FOUND) => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes one of Envoy's own filter state objects, for the time of this request.
+pub(crate) fn set_envoy_filter_state(key: &str, value: &[u8]) -> Result<(), Status> {
+    // A protobuf message: 1 key, 2 value, 3 life span (1: downstream request).
+    let mut message = Vec::with_capacity(key.len() + value.len() + 12);
+    put_field(&mut message, 1, key.as_bytes());
+    put_field(&mut message, 2, value);
+    message.extend([3 << 3, 1]);
+    call_foreign_function("set_envoy_filter_state", &message)
+}
+
+/// Appends a length-delimited protobuf field.
+fn put_field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    message.push((number << 3) | 2);
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        message.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    message.push(length as u8);
+    message.extend_from_slice(bytes);
+}

@@ -1,0 +1,67 @@
+//! Counters, and their names.
+
+use portolan_engine::{Forward, Reason};
+
+use crate::host::{Counter, Status};
+
+/// The counters of the filter. Envoy shows them below `wasmcustom.`.
+pub(crate) struct Stats {
+    /// Forwarded to a registered host.
+    allowed: Counter,
+    /// Forwarded with another authority or path.
+    rewritten: Counter,
+    /// Forwarded to a host outside the registry (`ALLOW_ANY`).
+    passed_through: Counter,
+    /// Forwarded for a host that only a VirtualService names (GAP-01).
+    unregistered: Counter,
+    /// Header lines removed that a client must not send (GAP-05).
+    forbidden_headers: Counter,
+    /// Refused, by reason.
+    refused: Vec<(Reason, Counter)>,
+}
+
+impl Stats {
+    /// Defines all of them, so that they stand at 0 before the first request.
+    pub(crate) fn define() -> Result<Self, Status> {
+        let refused = Reason::ALL.into_iter().map(|reason| {
+            Counter::define(&format!("portolan.refused.{}", reason.as_str())).map(|counter| (reason, counter))
+        });
+        Ok(Self {
+            allowed: Counter::define("portolan.allowed")?,
+            rewritten: Counter::define("portolan.rewritten")?,
+            passed_through: Counter::define("portolan.passed_through")?,
+            unregistered: Counter::define("portolan.unregistered")?,
+            forbidden_headers: Counter::define("portolan.forbidden_headers")?,
+            refused: refused.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Counts a request that is sent on.
+    pub(crate) fn forwarded(&self, forward: &Forward<'_>) {
+        if forward.dial.is_some() {
+            self.passed_through.add(1);
+        } else {
+            self.allowed.add(1);
+        }
+        if forward.authority.is_some() || forward.path.is_some() {
+            self.rewritten.add(1);
+        }
+        if forward.unregistered {
+            self.unregistered.add(1);
+        }
+    }
+
+    /// Counts a request that is answered here.
+    pub(crate) fn refused(&self, reason: Reason) {
+        if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {
+            counter.add(1);
+        }
+    }
+
+    /// Counts header lines that were removed.
+    pub(crate) fn stripped(&self, lines: u32) {
+        if lines > 0 {
+            self.forbidden_headers.add(lines);
+        }
+    }
+}
