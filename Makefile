@@ -1,0 +1,64 @@
+# `make` prints what there is to do. The steps are scripts in tools/, which can
+# be run by hand too; what they install lands in .tools/ (see CONTRIBUTING.md).
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# The Envoy of the demo and the benchmark. The tests use every version that
+# tools/ lists.
+ENVOY_VERSION ?= 1.40.0
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: system envoy wasm ## Run both examples in a real Envoy and show the answers (KEEP=1: leave it running)
+	@echo "portolan: building config-gen and the demo"
+	cargo build --locked -p portolan-config-gen -p portolan-e2e
+	@cargo run --locked --quiet -p portolan-e2e --bin demo
+
+.PHONY: test
+test: tools wasm ## Run all tests, those in a real Envoy too (installs what is missing)
+	cargo build --locked
+	cargo test --locked --no-fail-fast --workspace --exclude portolan-filter --exclude portolan-e2e
+	cargo test --locked --no-fail-fast -p portolan-e2e
+
+.PHONY: build
+build: ## Build config-gen: target/release/config-gen
+	cargo build --release --locked -p portolan-config-gen
+
+.PHONY: wasm
+wasm: system ## Build the Envoy module: portolan.wasm
+	@tools/wasm.sh build
+
+.PHONY: generate
+generate: ## Write envoy.yaml and the examples' outputs again, from the examples' YAML
+	tools/generate.sh
+
+.PHONY: lint
+lint: system ## Check format and run clippy; shellcheck, yamllint, hadolint where installed
+	@tools/lint.sh
+
+.PHONY: bench
+bench: system envoy wasm ## Compare the cost per request with Envoy's own routes
+	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
+	@cargo run --release --locked --quiet -p portolan-e2e --bin bench
+
+.PHONY: tools
+tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target
+	@tools/envoy.sh
+	@tools/wasm.sh target
+
+.PHONY: clean
+clean: ## Remove what was built (what was installed stays: rm -r .tools)
+	cargo clean
+	rm -f portolan.wasm
+
+# Steps of the above.
+.PHONY: system envoy
+system:
+	@tools/system.sh
+envoy: system
+	@tools/envoy.sh $(ENVOY_VERSION)
