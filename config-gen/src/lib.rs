@@ -1,1 +1,23 @@
-//! Placeholder.
+//! What does this YAML mean?
+//!
+//! Istio resources to a [`plan::Plan`], and from there to the files that Envoy reads. The
+//! steps, each with its module:
+//!
+//! YAML → [`input`] → [`resource`]s with their places → [`registry`] (visibility, conflicts)
+//! → [`plan`] (virtual hosts, clusters) → [`emit`].
+//!
+//! What a request comes to is not decided here but by `portolan_engine`.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod destination_rules;
+pub mod diagnostic;
+pub mod emit;
+pub mod input;
+pub mod names;
+pub mod options;
+pub mod plan;
+pub mod registry;
+pub mod resource;
+pub mod schema;
+pub mod source;

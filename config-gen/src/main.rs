@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The `config-gen` program.
+
+fn main() -> std::process::ExitCode {
+    config_gen::cli::main()
+}

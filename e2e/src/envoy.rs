@@ -86,10 +86,10 @@ impl Envoy {
     pub fn start(options: &EnvoyOptions) -> Result<Self> {
         let scratch = Scratch::new()?;
         let log = File::create(scratch.path().join("log"))?;
-        let mut command = command(&options.binary, &options.config, &options.working_directory)?;
+        let mut command =
+            command(&options.binary, &options.config, &options.working_directory, &options.log_level)?;
         command
             .args(["--concurrency", &options.concurrency.to_string()])
-            .args(["--log-level", &options.log_level])
             .arg("--admin-address-path")
             .arg(scratch.path().join("admin"))
             .args(&options.arguments)
@@ -262,8 +262,8 @@ impl Drop for Envoy {
 /// Has Envoy check a configuration (`--mode validate`); what it says is the
 /// error.
 pub fn validate(binary: &Path, config: &Path, working_directory: &Path) -> Result<()> {
-    let mut command = command(binary, config, working_directory)?;
-    command.args(["--mode", "validate", "--log-level", "warn"]);
+    let mut command = command(binary, config, working_directory, "warning")?;
+    command.args(["--mode", "validate"]);
     let finished = process::run(&mut command, Duration::from_secs(60))?;
     if !finished.success() {
         bail!("Envoy does not accept {}: {finished}", config.display());
@@ -279,12 +279,21 @@ pub fn version(binary: &Path) -> Result<String> {
     version.map(str::to_owned).with_context(|| format!("no version: {finished}"))
 }
 
-/// Without hot restart: it needs shared memory whose name is the same for all
-/// Envoys of a machine.
-fn command(binary: &Path, config: &Path, working_directory: &Path) -> Result<Command> {
+/// The arguments that every Envoy of ours gets, the one of the docker image included.
+/// Without hot restart: it needs shared memory whose name is the same for all Envoys of a
+/// machine.
+#[must_use]
+pub fn base_arguments(config: &str, log_level: &str) -> Vec<String> {
+    ["-c", config, "--disable-hot-restart", "--log-level", log_level].map(str::to_owned).to_vec()
+}
+
+fn command(binary: &Path, config: &Path, working_directory: &Path, log_level: &str) -> Result<Command> {
     let config = config.canonicalize().with_context(|| format!("the configuration {}", config.display()))?;
+    let working_directory = working_directory.canonicalize()?;
+    // By its bare name where it can be, as in the documentation.
+    let config = config.strip_prefix(&working_directory).unwrap_or(&config);
     let mut command = Command::new(binary);
-    command.current_dir(working_directory).arg("--config-path").arg(config).arg("--disable-hot-restart");
+    command.current_dir(&working_directory).args(base_arguments(&config.to_string_lossy(), log_level));
     Ok(command)
 }
 

@@ -43,6 +43,21 @@ impl fmt::Display for Finished {
     }
 }
 
+/// Waits for Ctrl-C or SIGTERM, which then don't end this process by themselves: what it has
+/// started can be dropped.
+pub fn wait_for_interrupt() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => interrupt?,
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
+
 /// Runs a program to its end; kills it and fails when `limit` is over.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     // Files and not pipes: nobody has to read them while the program runs, and

@@ -1,0 +1,150 @@
+//! The command line: arguments to calls to exit status.
+
+mod arguments;
+mod write;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::diagnostic::{Diagnostics, Severity};
+use crate::input::{self, ReadOptions};
+use crate::plan::Plan;
+use crate::source::Sources;
+use arguments::{Arguments, Command, Generate};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Done.
+    Done = 0,
+    /// The input has errors.
+    Findings = 1,
+    /// Input can't be read, or output can't be written.
+    Unreadable = 2,
+    /// The arguments make no sense.
+    Usage = 64,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Codes of findings that mean that a text could not be parsed at all.
+const UNREADABLE: [&str; 5] =
+    ["invalid-yaml", "unrendered-template", "file-too-large", "nested-too-deeply", "too-many-aliases"];
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(Arguments { command: Command::Generate(generate) }) => run(*generate).into(),
+        Err(error) => {
+            // Help and version are no errors, and go to standard output.
+            let status = if error.use_stderr() { Status::Usage } else { Status::Done };
+            let _ = error.print();
+            status.into()
+        }
+    }
+}
+
+fn run(arguments: Generate) -> Status {
+    let outputs = match arguments.outputs() {
+        Ok(outputs) => outputs,
+        Err(message) => {
+            complain(&message);
+            return Status::Usage;
+        }
+    };
+    let sources = match input::files::collect(&arguments.files) {
+        Ok(sources) => sources,
+        Err(error) => {
+            complain(&error.to_string());
+            return Status::Unreadable;
+        }
+    };
+    let options = arguments.options();
+    let read = input::read(
+        sources,
+        &ReadOptions {
+            default_namespace: arguments.namespace.clone(),
+            accept_ignored: arguments.accept_ignored.clone(),
+        },
+    );
+    let mut diagnostics = read.diagnostics;
+    let unreadable = diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
+    let plan = (!diagnostics.has_errors()).then(|| {
+        Plan::build(
+            &read.service_entries,
+            &read.virtual_services,
+            &read.destination_rules,
+            &options,
+            &mut diagnostics,
+        )
+    });
+    report(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    let plan = match plan {
+        Some(plan) if !diagnostics.has_errors() => plan,
+        _ if unreadable => return Status::Unreadable,
+        _ => return Status::Findings,
+    };
+    let wasm = arguments.wasm_plugin();
+    let files = outputs.iter().map(|output| output.render(&plan, &options, &wasm));
+    let result = files.collect::<anyhow::Result<Vec<_>>>().and_then(|files| match &arguments.output {
+        Some(directory) => write::all(directory, &files),
+        None => {
+            let mut stdout = std::io::stdout().lock();
+            files.iter().try_for_each(|file| Ok(stdout.write_all(file.content.as_bytes())?))
+        }
+    });
+    match result {
+        Ok(()) => Status::Done,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            Status::Unreadable
+        }
+    }
+}
+
+/// Prints the findings and what they come to.
+fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
+    diagnostics.sort();
+    if !diagnostics.is_empty() {
+        eprint!("{}", diagnostics.render(sources));
+    }
+    if ignored_metadata_fields > 0 {
+        eprintln!(
+            "note: {ignored_metadata_fields} metadata and status fields that have no effect were left out"
+        );
+    }
+    let counts: Vec<String> = [Severity::Error, Severity::Warning]
+        .into_iter()
+        .map(|severity| (diagnostics.count(severity), severity))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, severity)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    if !counts.is_empty() {
+        eprintln!("{}", counts.join(", "));
+    }
+    if diagnostics.has_errors() {
+        eprintln!("nothing was written");
+    }
+}
+
+fn complain(message: &str) {
+    eprintln!("error: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+        assert_eq!(ExitCode::from(Status::Usage), ExitCode::from(64));
+    }
+}

@@ -1,0 +1,306 @@
+//! What can be typed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::emit::{Output, WasmPluginOptions};
+use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
+
+/// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
+/// stock Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "config-gen", version, styles = Styles::plain(), after_help = EXIT_STATUS)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 done, 1 the input has errors, 2 input that can't be read or output that can't be
+written, 64 wrong usage";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write the plugin config, an Envoy configuration and a WasmPlugin
+    #[command(after_help = EXAMPLES)]
+    Generate(Box<Generate>),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  config-gen generate -f examples/webserver -o out
+  (cd out && cp ../portolan.wasm . && envoy -c envoy.yaml)
+
+  kubectl get serviceentries,virtualservices,destinationrules -A -o yaml |
+    config-gen generate -f - --emit plugin-config";
+
+#[derive(Debug, Args)]
+pub(super) struct Generate {
+    /// YAML or JSON file, directory (with all below it), or `-` for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Directory for the files; without it one output goes to standard output
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+
+    /// What to write [default with -o: all]
+    #[arg(long, value_name = "OUTPUT")]
+    emit: Vec<Output>,
+
+    /// Namespace of resources that name none
+    #[arg(short, long, default_value = "default")]
+    pub(super) namespace: String,
+
+    /// Kind to leave out although it has an effect in Istio, such as AuthorizationPolicy
+    #[arg(long, value_name = "KIND")]
+    pub(super) accept_ignored: Vec<String>,
+
+    /// Code of an error to accept; it becomes a warning
+    #[arg(long, value_name = "CODE")]
+    accept: Vec<String>,
+
+    /// Whose reading counts where plain Envoy's users and Istio differ
+    #[arg(long, default_value = "standalone")]
+    profile: Profile,
+
+    /// Namespace of the client whose traffic Envoy handles [default: that of --namespace]
+    #[arg(long, value_name = "NAMESPACE")]
+    client_namespace: Option<String>,
+
+    /// Labels of the client
+    #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
+    client_labels: Vec<(String, String)>,
+
+    /// What happens to hosts outside the registry [default: registry-only; profile istio:
+    /// allow-any]
+    #[arg(long, value_name = "POLICY")]
+    outbound_policy: Option<OutboundPolicy>,
+
+    /// Originate TLS for hosts with only TLS ports, also without a DestinationRule
+    #[arg(long)]
+    originate_tls: bool,
+
+    /// Serve wildcard hosts that only a VirtualService names
+    #[arg(long)]
+    allow_unregistered_wildcards: bool,
+
+    #[command(flatten)]
+    envoy: Envoy,
+
+    #[command(flatten)]
+    wasm_plugin: WasmPlugin,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Envoy")]
+struct Envoy {
+    /// Listener: the port that clients mean, and where Envoy listens
+    #[arg(long, value_name = "PORT=ADDRESS:PORT",
+          default_values = ["80=127.0.0.1:10080", "443=127.0.0.1:10443"])]
+    listen: Vec<Listen>,
+
+    /// Admin interface, or `off`
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901", value_parser = or_off::<SocketAddr>)]
+    admin: OrOff<SocketAddr>,
+
+    /// DNS server to ask [default: those of the system]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    dns_resolver: Vec<SocketAddr>,
+
+    /// Which addresses to ask for
+    #[arg(long, value_name = "FAMILY", default_value = "v4")]
+    dns_family: DnsFamily,
+
+    /// PEM file with the authorities that upstream certificates are checked against
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca_bundle: String,
+
+    /// The filter module, as Envoy finds it
+    #[arg(long, value_name = "FILE", default_value = "portolan.wasm")]
+    module: String,
+
+    /// Directory of the generated files, as Envoy finds it [default: its working directory]
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    files_root: String,
+
+    /// Port to dial in place of the registry's
+    #[arg(long, value_name = "[HOST:]PORT=PORT")]
+    upstream_port: Vec<UpstreamPort>,
+
+    /// Private addresses that may be dialled for hosts outside the registry
+    #[arg(long, value_name = "CIDR")]
+    allow_upstream: Vec<Cidr>,
+
+    /// File for access logs, or `off`
+    #[arg(long, value_name = "FILE", default_value = "/dev/stdout", value_parser = or_off::<String>)]
+    access_log: OrOff<String>,
+
+    /// Most client connections at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
+    max_connections: u32,
+
+    /// Give requests an `x-request-id` [default: false; profile istio: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    request_id: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "WasmPlugin")]
+struct WasmPlugin {
+    /// Where proxies find the module: oci, http, https or file
+    #[arg(long, value_name = "URL", default_value = "file:///etc/portolan/portolan.wasm", value_parser = wasm_url)]
+    wasm_url: String,
+
+    /// Digest of the module
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    wasm_sha256: Option<String>,
+
+    /// Labels of the workloads [default: all of the namespace]
+    #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
+    selector: Vec<(String, String)>,
+}
+
+/// A value, or the word `off`.
+#[derive(Debug, Clone)]
+enum OrOff<T> {
+    Value(T),
+    Off,
+}
+
+impl<T: Clone> OrOff<T> {
+    fn value(&self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value.clone()),
+            Self::Off => None,
+        }
+    }
+}
+
+fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<OrOff<T>, String> {
+    if text == "off" {
+        return Ok(OrOff::Off);
+    }
+    text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() == 64 && text.bytes().all(is_digit) {
+        Ok(text.to_owned())
+    } else {
+        Err("a digest has 64 lower-case hexadecimal digits".to_owned())
+    }
+}
+
+/// VAL-CRD-24
+fn wasm_url(text: &str) -> Result<String, String> {
+    match text.split_once("://") {
+        Some(("oci" | "http" | "https" | "file", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        None if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err("the scheme must be oci, http, https or file".to_owned()),
+    }
+}
+
+impl Generate {
+    /// What is to be written, once each and in a fixed order.
+    pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
+        let mut outputs = if self.emit.is_empty() && self.output.is_some() {
+            Output::ALL.to_vec()
+        } else {
+            self.emit.clone()
+        };
+        outputs.sort_unstable();
+        outputs.dedup();
+        match (&self.output, outputs.len()) {
+            (None, 1) | (Some(_), _) => Ok(outputs),
+            (None, _) => {
+                Err("choose a directory with `-o DIR`, or one output with `--emit OUTPUT`".to_owned())
+            }
+        }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        let envoy = &self.envoy;
+        Options {
+            profile: self.profile,
+            client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
+            client_labels: self.client_labels.iter().cloned().collect(),
+            outbound_policy: self.outbound_policy,
+            originate_tls: self.originate_tls,
+            allow_unregistered_wildcards: self.allow_unregistered_wildcards,
+            accept: self.accept.clone(),
+            envoy: EnvoyOptions {
+                listeners: envoy.listen.clone(),
+                admin: envoy.admin.value(),
+                dns_resolvers: envoy.dns_resolver.clone(),
+                dns_family: envoy.dns_family,
+                ca_bundle: envoy.ca_bundle.clone(),
+                module: envoy.module.clone(),
+                files_root: envoy.files_root.clone(),
+                upstream_ports: envoy.upstream_port.clone(),
+                allow_upstream: envoy.allow_upstream.clone(),
+                access_log: envoy.access_log.value(),
+                max_connections: envoy.max_connections,
+                request_id: envoy.request_id,
+            },
+        }
+    }
+
+    pub(super) fn wasm_plugin(&self) -> WasmPluginOptions {
+        WasmPluginOptions {
+            url: self.wasm_plugin.wasm_url.clone(),
+            sha256: self.wasm_plugin.wasm_sha256.clone(),
+            selector: BTreeMap::from_iter(self.wasm_plugin.selector.iter().cloned()),
+            namespace: self.namespace.clone(),
+        }
+    }
+}
+
+/// Implements `ValueEnum` by a table of names.
+macro_rules! value_enum {
+    ($type:ty: $($name:literal $help:literal => $value:expr),+ $(,)?) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$($value),+]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                [$(($value, $name, $help)),+]
+                    .into_iter()
+                    .find(|(value, _, _)| value == self)
+                    .map(|(_, name, help)| PossibleValue::new(name).help(help))
+            }
+        }
+    };
+}
+
+value_enum!(Profile:
+    "standalone" "what a user of plain Envoy expects" => Profile::Standalone,
+    "istio" "Istio's sidecar" => Profile::Istio,
+);
+value_enum!(OutboundPolicy:
+    "registry-only" "refuse them" => OutboundPolicy::RegistryOnly,
+    "allow-any" "pass them through" => OutboundPolicy::AllowAny,
+);
+value_enum!(DnsFamily:
+    "v4" "IPv4" => DnsFamily::V4Only,
+    "v6" "IPv6" => DnsFamily::V6Only,
+    "all" "both" => DnsFamily::All,
+);
+value_enum!(Output:
+    "plugin-config" "the filter's JSON config" => Output::PluginConfig,
+    "ecds" "the file from which Envoy discovers the filter" => Output::Ecds,
+    "envoy" "Envoy's bootstrap" => Output::Envoy,
+    "wasmplugin" "the resource for an Istio mesh" => Output::WasmPlugin,
+);

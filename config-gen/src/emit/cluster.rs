@@ -1,0 +1,223 @@
+//! Envoy clusters (spec sections 1.3, 3.1, 5.6).
+
+use serde_json::{Value, json};
+
+use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
+use crate::options::{DnsFamily, EnvoyOptions};
+use crate::plan::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+
+/// `connectTimeout` of the mesh (DEF-08).
+const CONNECT_TIMEOUT: &str = "10s";
+
+/// No limit: Istio's default for all thresholds (DEF-11).
+const UNLIMITED: u32 = u32::MAX;
+
+/// Hosts outside the registry that are remembered at a time.
+const PASSTHROUGH_MAX_HOSTS: u32 = 1024;
+
+/// Name of the DNS cache for hosts outside the registry.
+const PASSTHROUGH_DNS_CACHE: &str = "passthrough";
+
+/// A cluster of the registry.
+pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    let mut value = json!({
+        "name": cluster.name,
+        "alt_stat_name": stat_name(&cluster.name),
+        "type": match cluster.discovery {
+            Discovery::StrictDns => "STRICT_DNS",
+            Discovery::LogicalDns => "LOGICAL_DNS",
+            Discovery::Static => "STATIC",
+        },
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": circuit_breakers(),
+        "load_assignment": {
+            "cluster_name": cluster.name,
+            "endpoints": [{"lb_endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>()}],
+        },
+        "typed_extension_protocol_options": http_protocol_options(cluster),
+    });
+    if cluster.discovery != Discovery::Static {
+        extend(&mut value, dns(options));
+    }
+    if let Some(tls) = &cluster.tls {
+        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
+    }
+    value
+}
+
+/// Adds the fields of `more` to an object.
+fn extend(value: &mut Value, more: Value) {
+    if let (Value::Object(value), Value::Object(more)) = (value, more) {
+        value.extend(more);
+    }
+}
+
+/// A cluster name without dots, at which Envoy's tag extraction would cut it.
+fn stat_name(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    let address = match endpoint {
+        Endpoint::Socket(address, port) => {
+            json!({"socket_address": {"address": address, "port_value": port}})
+        }
+        Endpoint::Pipe(path) => json!({"pipe": {"path": path}}),
+    };
+    json!({"endpoint": {"address": address}})
+}
+
+fn circuit_breakers() -> Value {
+    json!({"thresholds": [{
+        "max_connections": UNLIMITED,
+        "max_pending_requests": UNLIMITED,
+        "max_requests": UNLIMITED,
+        "max_retries": UNLIMITED,
+    }]})
+}
+
+fn http_protocol_options(cluster: &Cluster) -> Value {
+    let explicit = if cluster.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+    let mut options = json!({
+        "@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
+        "explicit_http_config": {explicit: {}},
+    });
+    if let Some(tls) = &cluster.tls {
+        let auto_sni = tls.sni.is_none();
+        if auto_sni || tls.auto_san {
+            extend(
+                &mut options,
+                json!({"upstream_http_protocol_options": auto_names(auto_sni, tls.auto_san)}),
+            );
+        }
+    }
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options})
+}
+
+fn auto_names(sni: bool, san: bool) -> Value {
+    let mut names = json!({});
+    for (name, on) in [("auto_sni", sni), ("auto_san_validation", san)] {
+        if on {
+            extend(&mut names, json!({name: true}));
+        }
+    }
+    names
+}
+
+/// How names are resolved (SE-R-06).
+fn dns(options: &EnvoyOptions) -> Value {
+    json!({
+        "dns_lookup_family": dns_family(options),
+        "dns_refresh_rate": "60s",
+        "dns_jitter": "0.1s",
+        "respect_dns_ttl": true,
+        "typed_dns_resolver_config": dns_resolver(options),
+    })
+}
+
+fn dns_family(options: &EnvoyOptions) -> &'static str {
+    match options.dns_family {
+        DnsFamily::V4Only => "V4_ONLY",
+        DnsFamily::V6Only => "V6_ONLY",
+        DnsFamily::All => "ALL",
+    }
+}
+
+fn dns_resolver(options: &EnvoyOptions) -> Value {
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
+        "udp_max_queries": 100,
+    });
+    if !options.dns_resolvers.is_empty() {
+        let resolvers: Vec<Value> = options.dns_resolvers.iter().map(socket_address).collect();
+        extend(
+            &mut config,
+            json!({
+                "resolvers": resolvers,
+                "dns_resolver_options": {"no_default_search_domain": true},
+            }),
+        );
+    }
+    json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
+}
+
+/// `{"socket_address": …}`.
+pub(super) fn socket_address(address: &std::net::SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
+
+/// TLS towards the endpoints. Without a validation context Envoy would verify nothing
+/// (DR-TLS-21), so there is always one unless that was asked for.
+fn transport_socket(tls: &UpstreamTls, http2: bool, options: &EnvoyOptions) -> Value {
+    let mut common = json!({
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
+    });
+    if http2 {
+        // DR-TLS-18
+        extend(&mut common, json!({"alpn_protocols": ["h2"]}));
+    }
+    let ca = match &tls.ca {
+        Ca::System => Some(options.ca_bundle.as_str()),
+        Ca::File(path) => Some(path.as_str()),
+        Ca::Unverified => None,
+    };
+    if let Some(ca) = ca {
+        let mut validation = json!({"trusted_ca": {"filename": ca}});
+        if !tls.subject_alt_names.is_empty() {
+            let names = |kind: &str| -> Vec<Value> {
+                let name = |name: &String| json!({"san_type": kind, "matcher": {"exact": name}});
+                tls.subject_alt_names.iter().map(name).collect()
+            };
+            // Any of them, whatever kind of name the certificate has it as.
+            let all = [names("DNS"), names("URI")].concat();
+            extend(&mut validation, json!({"match_typed_subject_alt_names": all}));
+        }
+        extend(&mut common, json!({"validation_context": validation}));
+    }
+    let mut context = json!({
+        "@type": type_url("envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"),
+        "common_tls_context": common,
+    });
+    if let Some(sni) = &tls.sni {
+        extend(&mut context, json!({"sni": sni}));
+    }
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": context})
+}
+
+/// Without endpoints: a connection that is sent here is closed (CL-11).
+pub(super) fn black_hole() -> Value {
+    json!({
+        "name": BLACK_HOLE_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": CONNECT_TIMEOUT,
+    })
+}
+
+/// Resolves the host of each request (OTP-07, GAP-02).
+pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
+    json!({
+        "name": PASSTHROUGH_CLUSTER,
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "circuit_breakers": circuit_breakers(),
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
+                "dns_cache_config": passthrough_dns_cache(options),
+            },
+        },
+    })
+}
+
+/// The DNS cache for hosts outside the registry; Envoy requires the same settings wherever
+/// it is named.
+pub(super) fn passthrough_dns_cache(options: &EnvoyOptions) -> Value {
+    json!({
+        "name": PASSTHROUGH_DNS_CACHE,
+        "dns_lookup_family": dns_family(options),
+        "max_hosts": PASSTHROUGH_MAX_HOSTS,
+        "typed_dns_resolver_config": dns_resolver(options),
+    })
+}

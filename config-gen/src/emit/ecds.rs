@@ -1,0 +1,49 @@
+//! The file from which Envoy discovers the filter and its config. A bad update of it leaves
+//! Envoy with what it had, where a bad filter in the bootstrap would end it.
+
+use portolan_engine::config::Config;
+use serde_json::{Value, json};
+
+use crate::emit::type_url;
+use crate::options::Options;
+
+/// Name of the filter, and of its resource.
+pub(crate) const FILTER_NAME: &str = "portolan";
+
+/// A discovery response with the filter as its one resource.
+pub(crate) fn response(config: &Config, options: &Options) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string_pretty(&json!({
+        "resources": [{
+            "@type": type_url("envoy.config.core.v3.TypedExtensionConfig"),
+            "name": FILTER_NAME,
+            "typed_config": wasm(config, options)?,
+        }],
+    }))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {
+    Ok(json!({
+        "@type": WASM_TYPE_URL,
+        "config": {
+            "name": FILTER_NAME,
+            "root_id": FILTER_NAME,
+            // A VM that died is started again; until then requests get 503.
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": FILTER_NAME,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": options.envoy.module}},
+            },
+            // A string: of any other type the filter would get the protobuf encoding.
+            "configuration": {
+                "@type": type_url("google.protobuf.StringValue"),
+                "value": serde_json::to_string(config)?,
+            },
+        },
+    }))
+}
+
+/// Type of the filter's configuration.
+pub(crate) const WASM_TYPE_URL: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";

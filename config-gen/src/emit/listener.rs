@@ -1,0 +1,304 @@
+//! Envoy listeners: HTTP for the filter, TLS by SNI (spec section 3.3).
+
+use std::collections::BTreeMap;
+
+use portolan_engine::config::{DEFAULT_ROUTE_PROFILE, PASSTHROUGH_ROUTE_PROFILE};
+use portolan_engine::headers;
+use serde_json::{Value, json};
+
+use crate::emit::cluster::{passthrough_dns_cache, socket_address};
+use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
+use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
+use crate::options::{Listen, Options, OutboundPolicy, Profile};
+use crate::plan::{Plan, SniRoute};
+
+/// Most bytes that are held for a request or response whose other side is slower. A body
+/// above it loses its retries.
+const BUFFER_LIMIT: u32 = 1 << 20;
+
+/// A listener: TLS connections by SNI where the registry has TLS ports on it, and HTTP.
+pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
+    let port = listen.port;
+    let sni_routes: Vec<&SniRoute> = plan.sni_routes.iter().filter(|route| route.port == port).collect();
+    let mut chains = Vec::new();
+    let mut listener_filters = Vec::new();
+    if !sni_routes.is_empty() {
+        listener_filters.push(json!({
+            "name": "envoy.filters.listener.tls_inspector",
+            "typed_config": {"@type": type_url("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")},
+        }));
+        chains.extend(sni_chains(&sni_routes, options));
+        chains.push(unknown_sni_chain(port, options));
+    }
+    // In Istio a port without HTTP services has no HTTP listener (LI-05).
+    let has_http = options.profile == Profile::Standalone
+        || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port));
+    if has_http {
+        chains.push(json!({"name": "http", "filters": [http_connection_manager(port, options)?]}));
+    }
+    Ok(json!({
+        "name": listener_name(port),
+        "address": socket_address(&listen.address),
+        "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
+        "listener_filters": listener_filters,
+        "filter_chains": chains,
+        "access_log": access_log(options, json!({
+            "start_time": "%START_TIME%",
+            "listener": listener_name(port),
+            "reason": "no_filter_chain",
+            "server_name": "%REQUESTED_SERVER_NAME%",
+            "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+        }), Some("NR")),
+    }))
+}
+
+/// `outbound_80`.
+fn listener_name(port: u16) -> String {
+    format!("outbound_{port}")
+}
+
+/// One chain for each cluster: the server names that go there (VS-TLS-05).
+fn sni_chains(routes: &[&SniRoute], options: &Options) -> Vec<Value> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for route in routes {
+        names.entry(&route.cluster).or_default().push(&route.server_name);
+    }
+    names
+        .into_iter()
+        .map(|(cluster, server_names)| {
+            json!({
+                "name": format!("tls {cluster}"),
+                "filter_chain_match": {"transport_protocol": "tls", "server_names": server_names},
+                "filters": [tcp_proxy("tls_passthrough", cluster, options)],
+            })
+        })
+        .collect()
+}
+
+/// TLS for a server name that is not in the registry: closed and counted (OTP-04), or passed
+/// through by its name.
+fn unknown_sni_chain(port: u16, options: &Options) -> Value {
+    let filters = match options.outbound_policy() {
+        OutboundPolicy::RegistryOnly => vec![tcp_proxy("tls_refused", BLACK_HOLE_CLUSTER, options)],
+        OutboundPolicy::AllowAny => vec![
+            json!({
+                "name": "envoy.filters.network.sni_dynamic_forward_proxy",
+                "typed_config": {
+                    "@type": type_url("envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig"),
+                    "port_value": options.envoy.dialled_port("", port),
+                    "dns_cache_config": passthrough_dns_cache(&options.envoy),
+                },
+            }),
+            tcp_proxy("tls_unregistered", super::PASSTHROUGH_CLUSTER, options),
+        ],
+    };
+    json!({
+        "name": "tls unknown",
+        "filter_chain_match": {"transport_protocol": "tls"},
+        "filters": filters,
+    })
+}
+
+fn tcp_proxy(stat_prefix: &str, cluster: &str, options: &Options) -> Value {
+    json!({
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+            "stat_prefix": stat_prefix,
+            "cluster": cluster,
+            "access_log": access_log(options, json!({
+                "start_time": "%START_TIME%",
+                "decision": stat_prefix,
+                "server_name": "%REQUESTED_SERVER_NAME%",
+                "response_flags": "%RESPONSE_FLAGS%",
+                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+                "upstream": "%UPSTREAM_HOST%",
+                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+                "bytes_received": "%BYTES_RECEIVED%",
+                "bytes_sent": "%BYTES_SENT%",
+                "duration": "%DURATION%",
+            }), None),
+        },
+    })
+}
+
+fn http_connection_manager(port: u16, options: &Options) -> anyhow::Result<Value> {
+    let request_id = options.envoy.request_id.unwrap_or(options.profile == Profile::Istio);
+    Ok(json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": listener_name(port),
+            // Clients are what they are, whatever X-Forwarded-For they send; with `false` their
+            // X-Forwarded-Proto would set `:scheme`.
+            "use_remote_address": true,
+            "skip_xff_append": true,
+            "normalize_path": true,
+            "generate_request_id": request_id,
+            "server_header_transformation": "PASS_THROUGH",
+            "http_protocol_options": {"accept_http_10": true},
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "request_headers_timeout": "10s",
+            // As Istio's: no limit.
+            "stream_idle_timeout": "0s",
+            "early_header_mutation_extensions": [listener_port_header(port)],
+            "access_log": access_log(options, json!({
+                "start_time": "%START_TIME%",
+                "method": "%REQ(:METHOD)%",
+                "authority": "%REQ(:AUTHORITY)%",
+                "path": "%REQ(:PATH)%",
+                "decision": "%FILTER_STATE(wasm.portolan.route:PLAIN)%",
+                "response_code": "%RESPONSE_CODE%",
+                "reason": "%RESPONSE_CODE_DETAILS%",
+                "response_flags": "%RESPONSE_FLAGS%",
+                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+                "upstream": "%UPSTREAM_HOST%",
+                "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+                "duration": "%DURATION%",
+            }), None),
+            "http_filters": http_filters(options)?,
+            "route_config": route_config(options),
+        },
+    }))
+}
+
+/// Tells the filter which port the client means, over whatever the client sends (GAP-01).
+fn listener_port_header(port: u16) -> Value {
+    json!({
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"),
+            "mutations": [{"append": {
+                "header": {"key": headers::LISTENER_PORT, "value": port.to_string()},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }}],
+        },
+    })
+}
+
+fn http_filters(options: &Options) -> anyhow::Result<Vec<Value>> {
+    let directory =
+        in_files_root(options, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
+    let mut filters = vec![json!({
+        "name": FILTER_NAME,
+        "config_discovery": {
+            "config_source": {
+                "resource_api_version": "V3",
+                "path_config_source": {
+                    "path": in_files_root(options, Output::Ecds.path()),
+                    "watched_directory": {"path": directory},
+                },
+            },
+            "type_urls": [WASM_TYPE_URL],
+        },
+    })];
+    if options.outbound_policy() == OutboundPolicy::AllowAny {
+        filters.push(json!({
+            "name": "envoy.filters.http.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
+                "dns_cache_config": passthrough_dns_cache(&options.envoy),
+                "save_upstream_address": true,
+                "allow_dynamic_host_from_filter_state": true,
+            },
+        }));
+        filters.push(guard::filter(&options.envoy)?);
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.http.router.v3.Router"),
+            // Nothing of ours goes to third parties, and no `x-envoy-upstream-service-time` back.
+            "suppress_envoy_headers": options.profile == Profile::Standalone,
+        },
+    }));
+    Ok(filters)
+}
+
+fn in_files_root(options: &Options, path: &str) -> String {
+    match options.envoy.files_root.trim_end_matches('/') {
+        "" => path.to_owned(),
+        root => format!("{root}/{path}"),
+    }
+}
+
+/// One virtual host for all. Its routes differ only in what is static in Envoy, and match on
+/// a filter state that only the filter can write: a request without a decision of ours meets
+/// the last route.
+fn route_config(options: &Options) -> Value {
+    let mut routes = vec![route(DEFAULT_ROUTE_PROFILE, json!({"retry_policy": default_retries()}))];
+    if options.outbound_policy() == OutboundPolicy::AllowAny {
+        // No retries (OTP-05, VS-RETRY-12).
+        routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
+    }
+    routes.push(json!({
+        "name": "undecided",
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 503, "body": {"inline_string": "no decision\n"}},
+    }));
+    let mut to_remove = vec![headers::CLUSTER];
+    to_remove.extend(headers::WRITTEN_BY_ENVOY);
+    // Meant for this proxy alone (RFC 9110, 11.7.2).
+    to_remove.push("proxy-authorization");
+    json!({
+        "name": "outbound",
+        "virtual_hosts": [{
+            "name": "outbound",
+            "domains": ["*"],
+            "request_headers_to_remove": to_remove,
+            "include_request_attempt_count": options.profile == Profile::Istio,
+            "routes": routes,
+        }],
+    })
+}
+
+fn route(profile: &str, settings: Value) -> Value {
+    let mut action = json!({"cluster_header": headers::CLUSTER, "timeout": "0s"});
+    if let (Value::Object(action), Value::Object(settings)) = (&mut action, settings) {
+        action.extend(settings);
+    }
+    json!({
+        "name": profile,
+        "match": {
+            "prefix": "/",
+            "filter_state": [{
+                "key": "wasm.portolan.route",
+                "string_match": {"prefix": format!("{profile} ")},
+            }],
+        },
+        "route": action,
+    })
+}
+
+/// Istio's retries where nothing is said (DEF-06, VS-RETRY-01).
+fn default_retries() -> Value {
+    json!({
+        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
+        "num_retries": 2,
+        "retry_host_predicate": [{
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+            },
+        }],
+        "host_selection_retry_max_attempts": 5,
+    })
+}
+
+/// A JSON line for each request or connection.
+fn access_log(options: &Options, format: Value, only_flag: Option<&str>) -> Vec<Value> {
+    let Some(path) = &options.envoy.access_log else { return Vec::new() };
+    let mut log = json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.access_loggers.file.v3.FileAccessLog"),
+            "path": path,
+            "log_format": {"json_format": format},
+        },
+    });
+    if let (Some(flag), Value::Object(log)) = (only_flag, &mut log) {
+        log.insert("filter".to_owned(), json!({"response_flag_filter": {"flags": [flag]}}));
+    }
+    vec![log]
+}

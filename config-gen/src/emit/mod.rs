@@ -1,0 +1,101 @@
+//! From a plan to the files that Envoy and a cluster read.
+
+mod bootstrap;
+mod cluster;
+mod ecds;
+mod guard;
+mod listener;
+mod wasm_plugin;
+
+pub use wasm_plugin::WasmPluginOptions;
+
+use portolan_engine::config;
+use serde_json::Value;
+
+use crate::options::{Options, OutboundPolicy};
+use crate::plan::Plan;
+
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the output directory, with `/`.
+    pub path: &'static str,
+    /// The whole content.
+    pub content: String,
+}
+
+/// What can be emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Output {
+    /// The filter's JSON config by itself.
+    PluginConfig,
+    /// Envoy's bootstrap.
+    Envoy,
+    /// The file from which Envoy discovers the filter with its config.
+    Ecds,
+    /// The resource that loads the filter in an Istio mesh.
+    WasmPlugin,
+}
+
+impl Output {
+    /// All, in the order in which files are written.
+    pub const ALL: [Self; 4] = [Self::PluginConfig, Self::Ecds, Self::Envoy, Self::WasmPlugin];
+
+    /// Where the file stands below the output directory.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::PluginConfig => "plugin-config.json",
+            Self::Envoy => "envoy.yaml",
+            Self::Ecds => "envoy.d/ecds/portolan.json",
+            Self::WasmPlugin => "wasm-plugin.yaml",
+        }
+    }
+
+    /// The file's content.
+    pub fn render(self, plan: &Plan, options: &Options, wasm: &WasmPluginOptions) -> anyhow::Result<File> {
+        let content = match self {
+            Self::PluginConfig => plan.proxy_config(options).to_json()?,
+            Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
+            Self::Ecds => ecds::response(&plan.proxy_config(options), options)?,
+            Self::WasmPlugin => yaml(&wasm_plugin::header(plan), &wasm_plugin::wasm_plugin(plan, wasm)?)?,
+        };
+        Ok(File { path: self.path(), content })
+    }
+}
+
+const BOOTSTRAP_HEADER: &str = "\
+# Written by `config-gen generate`. Start Envoy in the directory that holds this file:
+#   envoy -c envoy.yaml
+";
+
+fn yaml(header: &str, value: &Value) -> anyhow::Result<String> {
+    Ok(format!("{header}{}", serde_saphyr::to_string(value)?))
+}
+
+/// Cluster for hosts outside the registry (CL-11).
+pub(crate) const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+
+/// Cluster without endpoints, for connections that are to be closed (CL-11).
+pub(crate) const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
+
+/// The policy in the plugin config's words.
+pub(crate) fn outbound_traffic_policy(options: &Options) -> config::OutboundTrafficPolicy {
+    match options.outbound_policy() {
+        OutboundPolicy::RegistryOnly => config::OutboundTrafficPolicy::RegistryOnly,
+        OutboundPolicy::AllowAny => config::OutboundTrafficPolicy::AllowAny {
+            cluster: PASSTHROUGH_CLUSTER.to_owned(),
+            upstream_ports: options
+                .envoy
+                .upstream_ports
+                .iter()
+                .filter(|entry| entry.host.is_none())
+                .map(|entry| (entry.port, entry.dialled))
+                .collect(),
+        },
+    }
+}
+
+/// `type.googleapis.com/` and the message's name.
+pub(crate) fn type_url(message: &str) -> String {
+    format!("type.googleapis.com/{message}")
+}

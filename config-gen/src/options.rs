@@ -1,0 +1,274 @@
+//! What the user chooses besides the resources.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// Whose reading of the resources counts where the two differ (design, section 3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// What a user of plain Envoy expects; the differences are listed in the documentation.
+    #[default]
+    Standalone,
+    /// Istio's sidecar, row by row.
+    Istio,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Standalone => "standalone",
+            Self::Istio => "istio",
+        })
+    }
+}
+
+/// What happens to hosts outside the registry (OTP-01).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutboundPolicy {
+    /// They are refused.
+    RegistryOnly,
+    /// They are passed through, resolved by their name.
+    AllowAny,
+}
+
+/// What decides about meaning: the same for every output.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Default: standalone.
+    pub profile: Profile,
+    /// Namespace of the client whose traffic is handled; decides over `exportTo`,
+    /// `sourceNamespace` and short names.
+    pub client_namespace: String,
+    /// Labels of the client (VS-MATCH-31).
+    pub client_labels: BTreeMap<String, String>,
+    /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
+    pub outbound_policy: Option<OutboundPolicy>,
+    /// Originate TLS for hosts that have only TLS ports, without a DestinationRule that says
+    /// so. Profile standalone only.
+    pub originate_tls: bool,
+    /// Serve wildcard hosts of VirtualServices that no registered host matches. Profile
+    /// standalone only.
+    pub allow_unregistered_wildcards: bool,
+    /// Codes of errors that are accepted, and so become warnings.
+    pub accept: Vec<String>,
+    /// How Envoy is set up.
+    pub envoy: EnvoyOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            profile: Profile::default(),
+            client_namespace: "default".to_owned(),
+            client_labels: BTreeMap::new(),
+            outbound_policy: None,
+            originate_tls: false,
+            allow_unregistered_wildcards: false,
+            accept: Vec::new(),
+            envoy: EnvoyOptions::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The outbound policy in force.
+    pub fn outbound_policy(&self) -> OutboundPolicy {
+        self.outbound_policy.unwrap_or(match self.profile {
+            Profile::Standalone => OutboundPolicy::RegistryOnly,
+            Profile::Istio => OutboundPolicy::AllowAny,
+        })
+    }
+}
+
+/// The domain that Kubernetes services live in.
+pub const DOMAIN_SUFFIX: &str = "cluster.local";
+
+/// The namespace whose resources reach all others, `meshConfig.rootNamespace`.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+
+/// How the generated Envoy is reached and what it needs around it.
+#[derive(Debug, Clone)]
+pub struct EnvoyOptions {
+    /// Listeners, by the port that clients mean.
+    pub listeners: Vec<Listen>,
+    /// The admin interface; none: no admin interface.
+    pub admin: Option<SocketAddr>,
+    /// DNS servers to ask; empty: those of the system.
+    pub dns_resolvers: Vec<SocketAddr>,
+    /// Which addresses are asked for (SE-R-06).
+    pub dns_family: DnsFamily,
+    /// PEM file with the certificate authorities that upstream certificates are checked
+    /// against (DR-TLS-09), as Envoy finds it.
+    pub ca_bundle: String,
+    /// The filter module, as Envoy finds it.
+    pub module: String,
+    /// The directory of the generated files, as Envoy finds it. Empty: its working directory.
+    pub files_root: String,
+    /// Ports to dial in place of the registry's.
+    pub upstream_ports: Vec<UpstreamPort>,
+    /// Private addresses that may be dialled all the same under `ALLOW_ANY`.
+    pub allow_upstream: Vec<Cidr>,
+    /// Where access logs go; none: nowhere.
+    pub access_log: Option<String>,
+    /// Most client connections at a time; further ones are refused.
+    pub max_connections: u32,
+    /// Give requests without an `x-request-id` one. Default: in profile istio.
+    pub request_id: Option<bool>,
+}
+
+impl Default for EnvoyOptions {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            listeners: vec![
+                Listen { port: 80, address: loopback(10080) },
+                Listen { port: 443, address: loopback(10443) },
+            ],
+            admin: Some(loopback(9901)),
+            dns_resolvers: Vec::new(),
+            dns_family: DnsFamily::default(),
+            ca_bundle: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+            module: "portolan.wasm".to_owned(),
+            files_root: String::new(),
+            upstream_ports: Vec::new(),
+            allow_upstream: Vec::new(),
+            access_log: Some("/dev/stdout".to_owned()),
+            max_connections: 50_000,
+            request_id: None,
+        }
+    }
+}
+
+/// A listener: `PORT=ADDRESS:PORT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// The port that clients mean, which registry and rules see (GAP-01).
+    pub port: u16,
+    /// Where Envoy listens.
+    pub address: SocketAddr,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("`{text}` is not of the form PORT=ADDRESS:PORT, such as 80=127.0.0.1:10080");
+        let (port, address) = text.split_once('=').ok_or_else(form)?;
+        Ok(Self { port: nonzero_port(port).ok_or_else(form)?, address: address.parse().map_err(|_| form())? })
+    }
+}
+
+/// A port to dial in place of another: `[HOST:]PORT=PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamPort {
+    /// Only for this registry host; none: for all.
+    pub host: Option<String>,
+    /// The port that the registry names.
+    pub port: u16,
+    /// The port that is dialled.
+    pub dialled: u16,
+}
+
+impl FromStr for UpstreamPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || {
+            format!("`{text}` is not of the form [HOST:]PORT=PORT, such as 443=8443 or example.com:443=8443")
+        };
+        let (service, dialled) = text.split_once('=').ok_or_else(form)?;
+        let (host, port) = match service.rsplit_once(':') {
+            Some((host, port)) => (Some(host.to_ascii_lowercase()), port),
+            None => (None, service),
+        };
+        Ok(Self {
+            host,
+            port: nonzero_port(port).ok_or_else(form)?,
+            dialled: nonzero_port(dialled).ok_or_else(form)?,
+        })
+    }
+}
+
+fn nonzero_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port != 0)
+}
+
+impl EnvoyOptions {
+    /// The port that is dialled for `port` of the registry host `host`.
+    pub fn dialled_port(&self, host: &str, port: u16) -> u16 {
+        let mapped = |wanted: Option<&str>| {
+            self.upstream_ports.iter().find(|entry| entry.port == port && entry.host.as_deref() == wanted)
+        };
+        mapped(Some(host)).or_else(|| mapped(None)).map_or(port, |entry| entry.dialled)
+    }
+}
+
+/// Which addresses a name is resolved to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DnsFamily {
+    /// IPv4, Istio's choice for a proxy it knows nothing of (SE-R-06).
+    #[default]
+    V4Only,
+    /// IPv6.
+    V6Only,
+    /// Both.
+    All,
+}
+
+/// A range of addresses: `ADDRESS/LENGTH`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    /// First address of the range.
+    pub address: IpAddr,
+    /// How many leading bits are fixed.
+    pub length: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("`{text}` is neither an IP address nor a range such as 10.0.0.0/8");
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse::<u8>().map_err(|_| form())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| form())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let length = length.unwrap_or(longest);
+        if length > longest { Err(form()) } else { Ok(Self { address, length }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_or_explained() {
+        assert_eq!(
+            "80=127.0.0.1:10080".parse(),
+            Ok(Listen { port: 80, address: "127.0.0.1:10080".parse().unwrap() })
+        );
+        assert_eq!("6=[::1]:0".parse(), Ok(Listen { port: 6, address: "[::1]:0".parse().unwrap() }));
+        for bad in ["80", "0=127.0.0.1:1", "80=localhost:1", "x=127.0.0.1:1"] {
+            assert!(bad.parse::<Listen>().unwrap_err().contains("PORT=ADDRESS:PORT"), "{bad}");
+        }
+        assert_eq!("443=8443".parse(), Ok(UpstreamPort { host: None, port: 443, dialled: 8443 }));
+        assert!("a:b:1=0".parse::<UpstreamPort>().is_err());
+        assert!("10.0.0.0/33".parse::<Cidr>().is_err() && "::1".parse::<Cidr>().is_ok());
+    }
+
+    #[test]
+    fn the_port_of_a_host_comes_before_that_of_all() {
+        let options = EnvoyOptions {
+            upstream_ports: vec!["443=1".parse().unwrap(), "a.example.com:443=2".parse().unwrap()],
+            ..EnvoyOptions::default()
+        };
+        assert_eq!(options.dialled_port("a.example.com", 443), 2);
+        assert_eq!(options.dialled_port("b.example.com", 443), 1);
+        assert_eq!(options.dialled_port("b.example.com", 80), 80);
+    }
+}

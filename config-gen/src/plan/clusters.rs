@@ -1,0 +1,233 @@
+//! Clusters: one for each port of each service (CL-02), with its TLS (spec section 5.6).
+
+use std::net::IpAddr;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::options::Profile;
+use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
+use crate::registry::Service;
+use crate::resource::destination_rule::TlsSettings;
+use crate::resource::service_entry::{Port, ProtocolClass, Resolution};
+
+/// A group of endpoints that Envoy forwards to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Name, such as `outbound|443||example.com`.
+    pub name: String,
+    /// How endpoints are found.
+    pub discovery: Discovery,
+    /// Where to.
+    pub endpoints: Vec<Endpoint>,
+    /// HTTP/2 is spoken whatever the client speaks (SE-P-02).
+    pub http2: bool,
+    /// TLS that Envoy originates; none: bytes go as they come.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// How Envoy finds endpoints (SE-R rows).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discovery {
+    /// DNS, all addresses of the answer.
+    StrictDns,
+    /// DNS, one address at a time.
+    LogicalDns,
+    /// As given.
+    Static,
+}
+
+/// An address to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A name or an IP address, and a port.
+    Socket(String, u16),
+    /// A unix domain socket (SE-29).
+    Pipe(String),
+}
+
+/// TLS towards the endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Sent for every request; none: the host of `:authority` (DR-TLS-07, DR-TLS-08).
+    pub sni: Option<String>,
+    /// Names of which the certificate must have one (DR-TLS-11, DR-TLS-12).
+    pub subject_alt_names: Vec<String>,
+    /// The certificate must have the host of `:authority` (DR-TLS-13).
+    pub auto_san: bool,
+    /// What the certificate is checked against.
+    pub ca: Ca,
+}
+
+/// What an upstream certificate is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ca {
+    /// The bundle of the options, by default the operating system's (DR-TLS-09).
+    System,
+    /// A PEM file (DR-TLS-10).
+    File(String),
+    /// Nothing at all (DR-TLS-15).
+    Unverified,
+}
+
+/// All clusters, by name.
+pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Cluster> {
+    let mut clusters = Vec::new();
+    for service in input.registry.services() {
+        for (&number, port) in &service.ports {
+            if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp) {
+                continue;
+            }
+            let tls = upstream_tls(input, service, number);
+            if tls.is_some() {
+                check_tls(input, service, number, port, diagnostics);
+            }
+            let cluster = Cluster {
+                name: cluster_name(service.host, number),
+                discovery: discovery(service),
+                endpoints: endpoints(input, service, port),
+                http2: port.protocol.is_http2(),
+                tls,
+            };
+            if needs_passthrough_cluster(input, service, number) {
+                clusters.push(Cluster {
+                    name: passthrough_cluster_name(service.host, number),
+                    tls: None,
+                    ..cluster.clone()
+                });
+            }
+            // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
+            if !cluster.endpoints.is_empty() || cluster.discovery == Discovery::Static {
+                clusters.push(cluster);
+            }
+        }
+    }
+    clusters.sort_by(|one, other| one.name.cmp(&other.name));
+    clusters
+}
+
+fn discovery(service: &Service<'_>) -> Discovery {
+    match service.entry.resolution() {
+        Resolution::DnsRoundRobin => Discovery::LogicalDns,
+        Resolution::Static => Discovery::Static,
+        // The others are refused when the entry is read.
+        Resolution::Dns | Resolution::None | Resolution::DynamicDns => Discovery::StrictDns,
+    }
+}
+
+fn endpoints(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Vec<Endpoint> {
+    let registry_port = port.target_port.as_ref().unwrap_or(&port.number).value;
+    let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
+    let entry = service.entry;
+    if entry.endpoints.is_empty() {
+        let by_name = discovery(service) != Discovery::Static && !service.host.starts_with('*');
+        return Vec::from_iter(
+            by_name.then(|| Endpoint::Socket(service.host.to_owned(), dialled(registry_port))),
+        );
+    }
+    let addressed =
+        entry.endpoints.iter().filter_map(|endpoint| Some((endpoint, endpoint.address.as_ref()?)));
+    addressed
+        .map(|(endpoint, address)| match address.strip_prefix("unix://") {
+            Some(path) => Endpoint::Pipe(path.to_owned()),
+            None => {
+                // The endpoint's own port for the service port's name comes first (SE-25).
+                let own = endpoint.ports.iter().find(|(name, _)| name.value == port.name.value);
+                let number = own.map_or(registry_port, |(_, number)| number.value);
+                Endpoint::Socket(address.value.clone(), dialled(number))
+            }
+        })
+        .collect()
+}
+
+/// TLS for a port of `service`, as its DestinationRule says, or as `--originate-tls` does for
+/// a service that has only TLS ports.
+pub(super) fn upstream_tls(input: &Input<'_>, service: &Service<'_>, port: u16) -> Option<UpstreamTls> {
+    if let Some(settings) = input.rules.tls(service, port, input.options) {
+        return Some(from_settings(settings, service));
+    }
+    let asked = input.options.originate_tls && input.options.profile == Profile::Standalone;
+    (asked && service.only_tls_ports().is_some_and(|ports| ports.contains(&port))).then(|| UpstreamTls {
+        sni: None,
+        subject_alt_names: subject_alt_names(service),
+        auto_san: true,
+        ca: Ca::System,
+    })
+}
+
+fn from_settings(settings: &TlsSettings, service: &Service<'_>) -> UpstreamTls {
+    let own: Vec<String> = settings.subject_alt_names.iter().map(|name| name.value.clone()).collect();
+    let sni = settings.sni.as_ref().map(|sni| sni.value.clone());
+    let unverified = settings.insecure_skip_verify.as_ref().is_some_and(|flag| flag.value);
+    UpstreamTls {
+        // DR-TLS-12, DR-TLS-13: names of the ServiceEntry come on top of the host's check.
+        auto_san: own.is_empty() && sni.is_none() && !unverified,
+        subject_alt_names: match (unverified, own.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => subject_alt_names(service),
+            (false, false) => own,
+        },
+        sni,
+        ca: match &settings.ca_certificates {
+            _ if unverified => Ca::Unverified,
+            Some(path) => Ca::File(path.value.clone()),
+            None => Ca::System,
+        },
+    }
+}
+
+fn subject_alt_names(service: &Service<'_>) -> Vec<String> {
+    service.entry.subject_alt_names.iter().map(|name| name.value.clone()).collect()
+}
+
+/// What TLS settings do that one may not expect.
+fn check_tls(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    number: u16,
+    port: &Port,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some(settings) = input.rules.tls(service, number, input.options) else { return };
+    let Some(tls) = upstream_tls(input, service, number) else { return };
+    let about = |diagnostic: Diagnostic| diagnostic.at(settings.span).field("spec.trafficPolicy.tls");
+    if tls.ca == Ca::Unverified {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "tls-not-verified",
+                format!("`insecureSkipVerify` lets anyone pose as `{}`", service.host),
+            ))
+            .rule("DR-TLS-15")
+            .help("name the CA in `caCertificates` instead"),
+        );
+    } else if tls.sni.is_some() && tls.subject_alt_names.is_empty() {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "certificate-name-not-checked",
+                "with `sni` and without `subjectAltNames` every certificate that the CA signed is accepted",
+            ))
+            .rule("DR-TLS-14")
+            .help("add `subjectAltNames` with the name that the certificate carries"),
+        );
+    }
+    if port.protocol.class() == ProtocolClass::Tls && input.options.profile == Profile::Istio {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "tls-in-tls",
+                format!(
+                    "a client that speaks TLS to port {number} of `{}` gets TLS inside TLS",
+                    service.host
+                ),
+            ))
+            .rule("VS-TLS-08")
+            .help("originate TLS on a port of its own, or use profile standalone"),
+        );
+    }
+    if service.host.parse::<IpAddr>().is_ok() && tls.sni.is_none() {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "no-sni-for-address",
+                format!("`{}` is an address, for which no SNI is sent", service.host),
+            ))
+            .rule("DR-TLS-08"),
+        );
+    }
+}

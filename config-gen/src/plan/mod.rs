@@ -1,0 +1,241 @@
+//! What the resources come to: virtual hosts for the filter, clusters and SNI routes for
+//! Envoy. Pure data, which the emitters write in their forms.
+
+mod clusters;
+mod routes;
+mod virtual_hosts;
+
+pub use clusters::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+
+use portolan_engine::config;
+
+use crate::destination_rules::DestinationRules;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::options::{Listen, Options};
+use crate::registry::{Registry, Service};
+use crate::resource::service_entry::ProtocolClass;
+use crate::resource::{DestinationRule, ServiceEntry, VirtualService};
+
+/// What the resources come to.
+#[derive(Debug)]
+pub struct Plan {
+    /// For the filter.
+    pub virtual_hosts: Vec<config::VirtualHost>,
+    /// For Envoy, in the order of their names.
+    pub clusters: Vec<Cluster>,
+    /// TLS connections that are passed through, by listener port.
+    pub sni_routes: Vec<SniRoute>,
+}
+
+/// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SniRoute {
+    /// The listener port.
+    pub port: u16,
+    /// Exact, or `*.x`.
+    pub server_name: String,
+    /// Where the bytes go.
+    pub cluster: String,
+}
+
+/// Everything the plan is made from.
+pub(crate) struct Input<'a> {
+    pub(crate) registry: &'a Registry<'a>,
+    pub(crate) rules: &'a DestinationRules<'a>,
+    pub(crate) virtual_services: &'a [VirtualService],
+    pub(crate) options: &'a Options,
+}
+
+impl Plan {
+    /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
+    pub fn build(
+        service_entries: &[ServiceEntry],
+        virtual_services: &[VirtualService],
+        destination_rules: &[DestinationRule],
+        options: &Options,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut found = Diagnostics::new();
+        let registry = Registry::build(service_entries, options, &mut found);
+        let rules = DestinationRules::new(destination_rules);
+        let input = Input { registry: &registry, rules: &rules, virtual_services, options };
+        check_ports(&input, &mut found);
+        check_rules(&input, &mut found);
+        let plan = Self {
+            virtual_hosts: virtual_hosts::build(&input, &mut found),
+            clusters: clusters::build(&input, &mut found),
+            sni_routes: sni_routes(&input),
+        };
+        for mut diagnostic in found {
+            if diagnostic.severity == Severity::Error
+                && options.accept.iter().any(|code| code == diagnostic.code)
+            {
+                diagnostic.severity = Severity::Warning;
+            }
+            diagnostics.push(diagnostic);
+        }
+        plan
+    }
+
+    /// The plugin config for Portolan's own Envoy configuration.
+    pub fn proxy_config(&self, options: &Options) -> config::Config {
+        config::Config {
+            version: config::VERSION,
+            mode: config::Mode::Proxy,
+            outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
+            virtual_hosts: self.virtual_hosts.clone(),
+        }
+    }
+
+    /// The plugin config for a mesh, whose sidecars keep their own routes: only virtual hosts
+    /// that rewrite something are left, and no cluster is named.
+    pub fn mesh_config(&self) -> config::Config {
+        let rewrites = |route: &config::Route| route.route.rewrite.is_some();
+        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(rewrites));
+        let virtual_hosts = hosts.cloned().map(|mut host| {
+            for route in &mut host.routes {
+                route.route.cluster = None;
+                route.route.auto_sni = false;
+            }
+            host
+        });
+        config::Config {
+            version: config::VERSION,
+            mode: config::Mode::Mesh,
+            outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
+            virtual_hosts: virtual_hosts.collect(),
+        }
+    }
+}
+
+impl Input<'_> {
+    /// Whether `service` has a cluster on `port` that originates TLS.
+    pub(crate) fn originates_tls(&self, service: &Service<'_>, port: u16) -> bool {
+        clusters::upstream_tls(self, service, port).is_some()
+    }
+
+    /// The port that plaintext HTTP for a service with only TLS ports goes to: the single
+    /// one, else 443, provided TLS is originated there (design, section 3).
+    pub(crate) fn http_port_of_tls_service(&self, service: &Service<'_>) -> Option<u16> {
+        let ports = service.only_tls_ports()?;
+        let port = match ports.as_slice() {
+            [only] => *only,
+            several => *several.iter().find(|port| **port == 443)?,
+        };
+        self.originates_tls(service, port).then_some(port)
+    }
+}
+
+/// `outbound|443||example.com` (CL-01).
+pub(crate) fn cluster_name(host: &str, port: u16) -> String {
+    format!("outbound|{port}||{host}")
+}
+
+/// The second cluster of a service that originates TLS: for clients that speak TLS themselves
+/// (design, section 3).
+fn passthrough_cluster_name(host: &str, port: u16) -> String {
+    format!("passthrough|{port}||{host}")
+}
+
+/// Whether clients' own TLS needs a cluster beside the one that originates it.
+fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16) -> bool {
+    let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
+    is_tls
+        && input.options.profile == crate::options::Profile::Standalone
+        && input.originates_tls(service, port)
+}
+
+fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
+    let mut routes = Vec::new();
+    for service in input.registry.services() {
+        for (&port, definition) in &service.ports {
+            if definition.protocol.class() == ProtocolClass::Tls {
+                let name = if needs_passthrough_cluster(input, service, port) {
+                    passthrough_cluster_name
+                } else {
+                    cluster_name
+                };
+                routes.push(SniRoute {
+                    port,
+                    server_name: service.host.to_owned(),
+                    cluster: name(service.host, port),
+                });
+            }
+        }
+    }
+    routes
+}
+
+/// Ports that no listener carries, and protocols that this version doesn't serve.
+fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
+    let listeners = &input.options.envoy.listeners;
+    for service in input.registry.services() {
+        for (&number, port) in &service.ports {
+            let about = |diagnostic: Diagnostic| {
+                diagnostic.resource(service.entry.meta.title()).at(port.span).field("spec.ports")
+            };
+            match port.protocol.class() {
+                ProtocolClass::Tcp => diagnostics.push(
+                    about(Diagnostic::error(
+                        "tcp-not-supported",
+                        format!(
+                            "port {number} of `{}` is plain TCP, which this version can't serve",
+                            service.host
+                        ),
+                    ))
+                    .rule("SE-P-05")
+                    .help("remove the port, or leave it out with `--accept tcp-not-supported`"),
+                ),
+                ProtocolClass::Udp => diagnostics.push(
+                    about(Diagnostic::warning(
+                        "udp-ignored",
+                        format!(
+                            "port {number} of `{}` is UDP, which no proxy of Istio's serves either",
+                            service.host
+                        ),
+                    ))
+                    .rule("SE-P-06"),
+                ),
+                _ if has_listener(listeners, number) || input.http_port_of_tls_service(service).is_some() => {
+                }
+                _ => diagnostics.push(
+                    about(Diagnostic::warning(
+                        "port-without-listener",
+                        format!("no listener carries port {number} of `{}`", service.host),
+                    ))
+                    .rule("LI-05")
+                    .help(format!(
+                        "add one, such as `--listen {number}=127.0.0.1:{}`",
+                        suggested_port(number)
+                    )),
+                ),
+            }
+        }
+    }
+}
+
+/// A port that needs no privilege.
+fn suggested_port(port: u16) -> u16 {
+    if port < 1024 { port + 10_000 } else { port }
+}
+
+fn has_listener(listeners: &[Listen], port: u16) -> bool {
+    listeners.iter().any(|listener| listener.port == port)
+}
+
+fn check_rules(input: &Input<'_>, diagnostics: &mut Diagnostics) {
+    let services: Vec<_> = input.registry.services().collect();
+    for rule in input.rules.without_service(services.iter().copied()) {
+        diagnostics.push(
+            Diagnostic::warning(
+                "unknown-destination-rule-host",
+                format!("no service has the host `{}`", rule.host.value),
+            )
+            .resource(rule.meta.title())
+            .at(rule.host.span)
+            .field("spec.host")
+            .rule("DR-04")
+            .help("add a ServiceEntry for the host, or remove the rule"),
+        );
+    }
+}

@@ -1,0 +1,229 @@
+//! VirtualService (spec section 4).
+
+use std::collections::BTreeMap;
+
+use super::read::{boolean, filled, int, string, strings};
+use super::{Meta, Spanned};
+use crate::input::node::{Node, Value};
+use crate::source::Span;
+
+/// A VirtualService.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualService {
+    /// Name, namespace and so on.
+    pub meta: Meta,
+    /// Hosts in lower case, since they are compared so (VS-HOST-01).
+    pub hosts: Vec<Spanned<String>>,
+    /// Gateways as written; empty means `mesh` (VS-HOST-05).
+    pub gateways: Vec<Spanned<String>>,
+    /// Who may see it; empty means everyone.
+    pub export_to: Vec<Spanned<String>>,
+    /// HTTP routes; the first whose conditions hold wins (VS-ORD-01).
+    pub http: Vec<HttpRoute>,
+}
+
+/// An HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRoute {
+    /// Its name, for logs and counters (VS-ORD-05).
+    pub name: Option<Spanned<String>>,
+    /// Alternatives; empty matches everything (VS-MATCH-01).
+    pub matches: Vec<HttpMatch>,
+    /// Destinations with weights.
+    pub route: Vec<RouteDestination>,
+    /// Rewrite before forwarding.
+    pub rewrite: Option<Rewrite>,
+    /// The whole route.
+    pub span: Span,
+}
+
+/// Conditions that all must hold (VS-ORD-03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpMatch {
+    /// No effect on routing (VS-MATCH-35).
+    pub name: Option<Spanned<String>>,
+    /// The path without query. `uri: {}` is none (VS-MATCH-08).
+    pub uri: Option<Spanned<StringMatch>>,
+    /// Applies to `exact` and `prefix` of `uri` (VS-MATCH-09); default false.
+    pub ignore_uri_case: bool,
+    /// `:scheme`
+    pub scheme: Option<Spanned<StringMatch>>,
+    /// `:method`
+    pub method: Option<Spanned<StringMatch>>,
+    /// `:authority` as the client sent it (VS-MATCH-12).
+    pub authority: Option<Spanned<StringMatch>>,
+    /// Headers that must match.
+    pub headers: Vec<NamedMatch>,
+    /// Headers that must not match; [`StringMatch::Present`] wants the header
+    /// absent (VS-MATCH-23, VS-MATCH-24).
+    pub without_headers: Vec<NamedMatch>,
+    /// Query parameters that must match (VS-MATCH-26).
+    pub query_params: Vec<NamedMatch>,
+    /// Port of the listener (VS-MATCH-30).
+    pub port: Option<Spanned<u16>>,
+    /// Labels the client must have (VS-MATCH-31).
+    pub source_labels: BTreeMap<String, String>,
+    /// Namespace of the client (VS-MATCH-32).
+    pub source_namespace: Option<Spanned<String>>,
+    /// Overrides the list of the VirtualService (VS-MATCH-33).
+    pub gateways: Vec<Spanned<String>>,
+    /// The whole entry.
+    pub span: Span,
+}
+
+/// A condition on a header or query parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedMatch {
+    /// Name as written.
+    pub name: Spanned<String>,
+    /// Condition on the value.
+    pub value: Spanned<StringMatch>,
+}
+
+/// A condition on a string (spec 4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringMatch {
+    /// Equality.
+    Exact(String),
+    /// Plain string prefix.
+    Prefix(String),
+    /// RE2, matched against the whole value.
+    Regex(String),
+    /// `{}`: the value only has to be there.
+    Present,
+}
+
+/// A destination of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteDestination {
+    /// Where to.
+    pub destination: Destination,
+    /// Share among several destinations (VS-ROUTE-02); absent is 0.
+    pub weight: Option<Spanned<i64>>,
+    /// The whole entry.
+    pub span: Span,
+}
+
+/// A service, and one of its ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Host as written.
+    pub host: Spanned<String>,
+    /// Port; may be left out if the service has a single one.
+    pub port: Option<Spanned<u16>>,
+}
+
+/// What is changed before forwarding (spec 4.4); at least one is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// New path, or new prefix of the path (VS-RW-01 to VS-RW-08).
+    pub uri: Option<Spanned<String>>,
+    /// New `:authority` (VS-RW-12).
+    pub authority: Option<Spanned<String>>,
+    /// The whole rewrite.
+    pub span: Span,
+}
+
+pub(crate) fn read(meta: Meta, spec: &Node) -> VirtualService {
+    let http = spec.get("http").map(Node::items).unwrap_or_default();
+    VirtualService {
+        meta,
+        hosts: strings(spec.get("hosts"))
+            .into_iter()
+            .map(|host| host.map(|host| host.to_ascii_lowercase()))
+            .collect(),
+        gateways: strings(spec.get("gateways")),
+        export_to: strings(spec.get("exportTo")),
+        http: http.iter().map(http_route).collect(),
+    }
+}
+
+fn http_route(node: &Node) -> HttpRoute {
+    let list = |name: &str| node.get(name).map(Node::items).unwrap_or_default();
+    HttpRoute {
+        name: filled(node.get("name")),
+        matches: list("match").iter().map(http_match).collect(),
+        route: list("route").iter().filter_map(route_destination).collect(),
+        rewrite: node.get("rewrite").map(rewrite),
+        span: node.span,
+    }
+}
+
+fn http_match(node: &Node) -> HttpMatch {
+    HttpMatch {
+        name: filled(node.get("name")),
+        uri: string_match(node.get("uri")).filter(|uri| uri.value != StringMatch::Present),
+        ignore_uri_case: boolean(node.get("ignoreUriCase")).is_some_and(|value| value.value),
+        scheme: string_match(node.get("scheme")),
+        method: string_match(node.get("method")),
+        authority: string_match(node.get("authority")),
+        headers: named_matches(node.get("headers")),
+        without_headers: without(named_matches(node.get("withoutHeaders"))),
+        query_params: named_matches(node.get("queryParams")),
+        port: int(node.get("port")).filter(|port| port.value != 0),
+        source_labels: labels(node.get("sourceLabels")),
+        source_namespace: filled(node.get("sourceNamespace")),
+        gateways: strings(node.get("gateways")),
+        span: node.span,
+    }
+}
+
+fn string_match(node: Option<&Node>) -> Option<Spanned<StringMatch>> {
+    let node = node?;
+    let text = |name: &str| node.get(name).and_then(Node::as_str).map(str::to_owned);
+    let value = text("exact")
+        .map(StringMatch::Exact)
+        .or_else(|| text("prefix").map(StringMatch::Prefix))
+        .or_else(|| text("regex").map(StringMatch::Regex))
+        .unwrap_or(StringMatch::Present);
+    Some(Spanned::new(value, node.span))
+}
+
+/// A null in `withoutHeaders` means presence (VS-MATCH-24); elsewhere it is
+/// refused before (VS-MATCH-20).
+fn named_matches(node: Option<&Node>) -> Vec<NamedMatch> {
+    let entries = node.map(Node::entries).unwrap_or_default();
+    let read = |node: &Node| match &node.value {
+        Value::Map(_) | Value::Null => string_match(Some(node)),
+        _ => None,
+    };
+    entries
+        .iter()
+        .filter_map(|entry| {
+            let name = Spanned::new(entry.key.clone(), entry.key_span);
+            read(&entry.node).map(|value| NamedMatch { name, value })
+        })
+        .collect()
+}
+
+/// In `withoutHeaders` the regular expression `*` asks for absence; elsewhere
+/// it is none (VS-MATCH-21, VS-MATCH-24).
+fn without(mut headers: Vec<NamedMatch>) -> Vec<NamedMatch> {
+    for header in &mut headers {
+        if matches!(&header.value.value, StringMatch::Regex(text) if text == "*") {
+            header.value.value = StringMatch::Present;
+        }
+    }
+    headers
+}
+
+fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
+    let entries = node.map(Node::entries).unwrap_or_default();
+    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
+}
+
+fn route_destination(node: &Node) -> Option<RouteDestination> {
+    let destination = node.get("destination")?;
+    Some(RouteDestination {
+        destination: Destination {
+            host: string(destination.get("host"))?,
+            port: destination.get("port").and_then(|port| int(port.get("number"))),
+        },
+        weight: int(node.get("weight")),
+        span: node.span,
+    })
+}
+
+fn rewrite(node: &Node) -> Rewrite {
+    Rewrite { uri: filled(node.get("uri")), authority: filled(node.get("authority")), span: node.span }
+}

@@ -1,0 +1,210 @@
+//! Fields of DestinationRule (spec section 5, 6.0).
+
+use super::{
+    Choice, DURATION, INT32, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty, UINT32, choice,
+    field, list, map, object, text,
+};
+
+pub(super) const SPEC: Object = object(&[
+    field("host", STRING).required().rule("DR-04"),
+    field("trafficPolicy", Ty::Object(&TRAFFIC_POLICY)).rule("DR-TP-01"),
+    field("subsets", list(&Ty::Object(&SUBSET)))
+        .refused("subsets of a service get no cluster of their own")
+        .rule("DR-10"),
+    field("exportTo", STRINGS).rule("DR-06"),
+    field("workloadSelector", Ty::Object(&WORKLOAD_SELECTOR))
+        .refused("the rule would apply to every client, not to the selected ones only")
+        .rule("DR-09"),
+]);
+
+const TRAFFIC_POLICY: Object = object(&[
+    field("loadBalancer", Ty::Object(&LOAD_BALANCER)).refused(LOAD_BALANCING).rule("DR-LB-01"),
+    field("connectionPool", Ty::Object(&CONNECTION_POOL)).refused(LIMITS).rule("DR-CP-01"),
+    field("outlierDetection", Ty::Object(&OUTLIER_DETECTION)).refused(EJECTION).rule("DR-OD-01"),
+    field("tls", Ty::Object(&TLS)).rule("DR-TLS-01"),
+    field("portLevelSettings", Ty::List { item: &Ty::Object(&PORT_POLICY), min: 0, max: 4096 })
+        .rule("DR-TP-01"),
+    field("tunnel", Ty::Object(&TUNNEL)).refused("connections are not tunnelled").rule("DR-TUN-01"),
+    field("proxyProtocol", Ty::Object(&PROXY_PROTOCOL))
+        .refused("the PROXY protocol is not spoken to the destination")
+        .rule("DR-PP-01"),
+    field("retryBudget", Ty::Object(&RETRY_BUDGET)).refused("retries have no budget").rule("DR-CP-11"),
+]);
+
+const LOAD_BALANCING: &str = "the load balancer can't be chosen";
+const LIMITS: &str = "limits and timeouts of connections are not set";
+const EJECTION: &str = "endpoints that fail are not taken out";
+
+const PORT_POLICY: Object = object(&[
+    field("port", Ty::Object(&PORT_SELECTOR)).required().rule("DR-TP-05"),
+    field("loadBalancer", Ty::Object(&LOAD_BALANCER)).refused(LOAD_BALANCING).rule("DR-LB-01"),
+    field("connectionPool", Ty::Object(&CONNECTION_POOL)).refused(LIMITS).rule("DR-CP-01"),
+    field("outlierDetection", Ty::Object(&OUTLIER_DETECTION)).refused(EJECTION).rule("DR-OD-01"),
+    field("tls", Ty::Object(&TLS)).rule("DR-TLS-01"),
+]);
+
+/// Nothing in the CRD wants `port` or `number`; the webhook does (VAL-DR-03).
+const PORT_SELECTOR: Object = object(&[field("number", PORT_NUMBER).required().rule("DR-TP-05")]);
+
+const TLS: Object = object(&[
+    field("mode", Ty::Enum(TLS_MODES)).default("DISABLE").rule("DR-TLS-03"),
+    field("clientCertificate", STRING).refused(CLIENT_CERTIFICATE).rule("DR-TLS-04"),
+    field("privateKey", STRING).refused(CLIENT_CERTIFICATE).rule("DR-TLS-04"),
+    field("caCertificates", STRING).rule("DR-TLS-10"),
+    field("caCrl", STRING).refused("revoked certificates would be accepted").rule("DR-TLS-10"),
+    field("credentialName", STRING)
+        .refused("secrets of Kubernetes can't be read here, and Istio's sidecar would send plaintext; name files instead")
+        .rule("DR-TLS-16"),
+    field("subjectAltNames", STRINGS).rule("DR-TLS-11"),
+    field("sni", STRING).rule("DR-TLS-07"),
+    field("insecureSkipVerify", Ty::Bool).rule("DR-TLS-15"),
+]);
+
+const CLIENT_CERTIFICATE: &str = "client certificates are not presented";
+
+const TLS_MODES: &[Choice] = &[
+    choice("DISABLE"),
+    choice("SIMPLE"),
+    choice("MUTUAL").refused(CLIENT_CERTIFICATE),
+    choice("ISTIO_MUTUAL").refused("there are no mesh certificates outside a mesh"),
+];
+
+const SUBSET: Object = object(&[
+    field("name", STRING).required(),
+    field("labels", LABELS),
+    field("trafficPolicy", Ty::Object(&TRAFFIC_POLICY)),
+]);
+
+const WORKLOAD_SELECTOR: Object =
+    object(&[field("matchLabels", Ty::Map { value: &text(63), max: 4096, null: false })]);
+
+const LOAD_BALANCER: Object = object(&[
+    field("simple", Ty::Enum(SIMPLE)),
+    field("consistentHash", Ty::Object(&CONSISTENT_HASH)),
+    field("localityLbSetting", Ty::Object(&LOCALITY)),
+    field("zoneAwareLbSetting", Ty::Object(&ZONE_AWARE)),
+    field("warmupDurationSecs", DURATION),
+    field("warmup", Ty::Object(&WARMUP)),
+])
+.exclusive("VAL-CRD-20", &[&["simple", "consistentHash"]]);
+
+const SIMPLE: &[Choice] = &[
+    choice("UNSPECIFIED"),
+    choice("LEAST_CONN"),
+    choice("RANDOM"),
+    choice("PASSTHROUGH"),
+    choice("ROUND_ROBIN"),
+    choice("LEAST_REQUEST"),
+];
+
+const CONSISTENT_HASH: Object = object(&[
+    field("httpHeaderName", STRING),
+    field("httpCookie", Ty::Object(&HTTP_COOKIE)),
+    field("useSourceIp", Ty::Bool),
+    field("httpQueryParameterName", STRING),
+    field("ringHash", Ty::Object(&RING_HASH)),
+    field("maglev", Ty::Object(&MAGLEV)),
+    field("minimumRingSize", UNSIGNED),
+])
+.exclusive(
+    "VAL-CRD-20",
+    &[&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"], &["ringHash", "maglev"]],
+);
+
+const UNSIGNED: Ty = Ty::Int { min: 0, max: i64::MAX };
+
+const HTTP_COOKIE: Object = object(&[
+    field("name", STRING).required(),
+    field("path", STRING),
+    field("ttl", Ty::Duration { zero: true }),
+    field("attributes", list(&Ty::Object(&COOKIE_ATTRIBUTE))),
+]);
+
+const COOKIE_ATTRIBUTE: Object = object(&[field("name", STRING).required(), field("value", STRING)]);
+
+const RING_HASH: Object = object(&[field("minimumRingSize", UNSIGNED)]);
+
+const MAGLEV: Object = object(&[field("tableSize", UNSIGNED)]);
+
+const LOCALITY: Object = object(&[
+    field("distribute", list(&Ty::Object(&DISTRIBUTE))),
+    field("failover", list(&Ty::Object(&FAILOVER))),
+    field("failoverPriority", STRINGS),
+    field("enabled", Ty::Bool),
+]);
+
+const ZONE_AWARE: Object = object(&[
+    field("enabled", Ty::Bool),
+    field("failover", list(&Ty::Object(&FAILOVER))),
+    field("failoverPriority", STRINGS),
+    field("minClusterSize", Ty::Int { min: 1, max: i64::MAX }),
+]);
+
+const DISTRIBUTE: Object = object(&[field("from", STRING), field("to", map(&UINT32))]);
+
+const FAILOVER: Object = object(&[field("from", STRING), field("to", STRING)]);
+
+const WARMUP: Object = object(&[
+    field("duration", DURATION).required(),
+    field("minimumPercent", PERCENT),
+    field("aggression", Ty::Number { min: 0.0, max: f64::MAX }),
+]);
+
+const CONNECTION_POOL: Object = object(&[field("tcp", Ty::Object(&TCP)), field("http", Ty::Object(&HTTP))]);
+
+const TCP: Object = object(&[
+    field("maxConnections", INT32),
+    field("connectTimeout", DURATION),
+    field("tcpKeepalive", Ty::Object(&KEEPALIVE)),
+    field("maxConnectionDuration", DURATION),
+    // The only time span without a minimum (DR-CP-05).
+    field("idleTimeout", Ty::Duration { zero: true }),
+]);
+
+const KEEPALIVE: Object =
+    object(&[field("probes", UINT32), field("time", DURATION), field("interval", DURATION)]);
+
+const HTTP: Object = object(&[
+    field("http1MaxPendingRequests", INT32),
+    field("http2MaxRequests", INT32),
+    field("maxRequestsPerConnection", INT32),
+    field("maxRetries", INT32),
+    field("idleTimeout", DURATION),
+    field("h2UpgradePolicy", Ty::Enum(H2_UPGRADE)),
+    field("useClientProtocol", Ty::Bool),
+    field("maxConcurrentStreams", INT32),
+    field("http2KeepAlive", Ty::Object(&HTTP2_KEEPALIVE)),
+]);
+
+const H2_UPGRADE: &[Choice] = &[choice("DEFAULT"), choice("DO_NOT_UPGRADE"), choice("UPGRADE")];
+
+const HTTP2_KEEPALIVE: Object = object(&[field("interval", DURATION), field("timeout", DURATION)]);
+
+const OUTLIER_DETECTION: Object = object(&[
+    field("consecutiveErrors", INT32),
+    field("splitExternalLocalOriginErrors", Ty::Bool),
+    field("consecutiveLocalOriginFailures", UINT32),
+    field("consecutiveGatewayErrors", UINT32),
+    field("consecutive5xxErrors", UINT32),
+    field("interval", DURATION),
+    field("baseEjectionTime", DURATION),
+    field("maxEjectionPercent", INT32),
+    field("minHealthPercent", INT32),
+    field("outlierDetectionHttpErrorCodes", list(&Ty::Int { min: 100, max: 599 })),
+]);
+
+const PROXY_PROTOCOL: Object = object(&[field("version", Ty::Enum(PROXY_VERSIONS))]);
+
+const PROXY_VERSIONS: &[Choice] = &[choice("V1"), choice("V2")];
+
+const RETRY_BUDGET: Object = object(&[
+    field("percent", PERCENT),
+    field("minRetryConcurrency", UINT32),
+    field("budgetInterval", DURATION),
+]);
+
+const TUNNEL: Object = object(&[
+    field("protocol", STRING),
+    field("targetHost", STRING).required(),
+    field("targetPort", UINT32).required(),
+]);

@@ -1,0 +1,58 @@
+//! Fields of ServiceEntry (spec 1.1, 1.4, 6.0).
+
+use super::{Choice, Field, LABELS, Object, PORT_NUMBER, STRINGS, Ty, UINT32, choice, field, object, text};
+
+pub(super) const SPEC: Object = object(&[
+    field("hosts", Ty::List { item: &Ty::String { max: usize::MAX }, min: 1, max: 256 }).required().rule("SE-01"),
+    field("addresses", Ty::List { item: &text(64), min: 0, max: 256 })
+        .refused("listeners on the addresses of a service are not generated")
+        .rule("SE-06"),
+    field("ports", Ty::List { item: &Ty::Object(&PORT), min: 0, max: 256 }).rule("SE-09"),
+    field("location", Ty::Enum(LOCATIONS)).rule("SE-13"),
+    field("resolution", Ty::Enum(RESOLUTIONS)).default("NONE").rule("SE-16"),
+    field("endpoints", Ty::List { item: &Ty::Object(&ENDPOINT), min: 0, max: 4096 }).rule("SE-17"),
+    field("workloadSelector", Ty::Object(&SELECTOR))
+        .refused("WorkloadEntry objects and pods are not known to the generator; list the addresses under `endpoints`")
+        .rule("SE-18"),
+    field("exportTo", STRINGS).rule("SE-19"),
+    field("subjectAltNames", STRINGS).rule("SE-20"),
+]);
+
+const LOCATIONS: &[Choice] = &[choice("MESH_EXTERNAL"), choice("MESH_INTERNAL")];
+
+const RESOLUTIONS: &[Choice] = &[
+    choice("NONE").refused("the address that the client dialled is not known here; set `resolution: DNS`"),
+    choice("STATIC"),
+    choice("DNS"),
+    choice("DNS_ROUND_ROBIN"),
+    choice("DYNAMIC_DNS")
+        .refused("names are not resolved per request; list the hosts and set `resolution: DNS`"),
+];
+
+const PORT: Object = object(&[
+    field("number", PORT_NUMBER).required().rule("SE-09"),
+    field("name", text(256)).required().rule("SE-10"),
+    field("protocol", text(256)).rule("SE-11"),
+    field("targetPort", PORT_NUMBER).rule("SE-12"),
+]);
+
+/// The spec of a WorkloadEntry, written in place.
+const ENDPOINT: Object = object(ENDPOINT_FIELDS);
+
+const ENDPOINT_FIELDS: &[Field] = &[
+    field("address", text(256)).rule("SE-26"),
+    field("ports", Ty::Map { value: &PORT_NUMBER, max: 128, null: false }).rule("SE-25"),
+    field("labels", Ty::Map { value: &Ty::String { max: usize::MAX }, max: 256, null: false })
+        .ignored("labels select endpoints for subsets, which are refused")
+        .rule("SE-28"),
+    field("network", text(2048))
+        .refused("there is no network gateway to send requests through")
+        .rule("SE-32"),
+    field("locality", text(2048)).refused("endpoints are not grouped by locality").rule("SE-30"),
+    field("weight", UINT32).refused("all endpoints get the same share").rule("SE-31"),
+    field("serviceAccount", text(253))
+        .ignored("it is an identity for mutual TLS within a mesh, which is not spoken")
+        .rule("SE-33"),
+];
+
+const SELECTOR: Object = object(&[field("labels", LABELS)]);

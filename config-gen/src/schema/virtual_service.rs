@@ -1,0 +1,198 @@
+//! Fields of VirtualService (spec section 4, 6.0).
+
+use super::{
+    Choice, DURATION, Field, INT32, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty, UINT32,
+    choice, field, list, map, object,
+};
+
+pub(super) const SPEC: Object = object(&[
+    field("hosts", STRINGS).rule("VS-HOST-01"),
+    field("gateways", STRINGS).rule("VS-HOST-05"),
+    field("http", list(&Ty::Object(&HTTP_ROUTE))).rule("VS-ORD-01"),
+    field("tls", list(&Ty::Object(&TLS_ROUTE))).refused("routing by SNI is not generated").rule("VS-TLS-01"),
+    field("tcp", list(&Ty::Object(&TCP_ROUTE)))
+        .refused("routing of TCP connections is not generated")
+        .rule("VS-TCP-01"),
+    field("exportTo", STRINGS).rule("VAL-VS-30"),
+]);
+
+const HTTP_ROUTE: Object = object(&[
+    field("name", STRING).rule("VS-ORD-05"),
+    field("match", list(&Ty::Object(&HTTP_MATCH))).rule("VS-ORD-03"),
+    field("route", list(&Ty::Object(&HTTP_DESTINATION))).rule("VS-ROUTE-01"),
+    field("redirect", Ty::Object(&REDIRECT)).refused("redirects are not answered").rule("VS-RD-01"),
+    field("directResponse", Ty::Object(&DIRECT_RESPONSE))
+        .refused("direct responses are not sent")
+        .rule("VS-DR-01"),
+    field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
+    field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
+    field("timeout", DURATION).refused("timeouts are not set").rule("VS-TO-01"),
+    field("retries", Ty::Object(&RETRIES)).refused("retries are not set").rule("VS-RETRY-01"),
+    field("fault", Ty::Object(&FAULT)).refused("faults are not injected").rule("VS-FAULT-01"),
+    field("mirror", Ty::Object(&DESTINATION)).refused(MIRROR).rule("VS-MIR-01"),
+    field("mirrors", list(&Ty::Object(&MIRROR_POLICY))).refused(MIRROR).rule("VS-MIR-01"),
+    field("mirrorPercent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
+    field("mirror_percent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
+    field("mirrorPercentage", Ty::Object(&PERCENTAGE)).refused(MIRROR).rule("VS-MIR-01"),
+    field("corsPolicy", Ty::Object(&CORS)).refused("preflight requests are not answered").rule("VS-CORS-01"),
+    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+]);
+
+const MIRROR: &str = "requests are not mirrored";
+const HEADER_OPERATIONS: &str = "headers are not changed";
+
+const HTTP_MATCH: Object = object(&[
+    field("name", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
+    field("statPrefix", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
+    field("uri", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-03"),
+    field("ignoreUriCase", Ty::Bool).rule("VS-MATCH-09"),
+    field("scheme", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-10"),
+    field("method", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-11"),
+    field("authority", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-12"),
+    field("headers", map(&Ty::Object(&STRING_MATCH))).rule("VS-MATCH-13"),
+    // A null here means: the header is absent (VS-MATCH-24).
+    field("withoutHeaders", Ty::Map { value: &Ty::Object(&STRING_MATCH), max: usize::MAX, null: true })
+        .rule("VS-MATCH-23"),
+    field("queryParams", map(&Ty::Object(&STRING_MATCH))).rule("VS-MATCH-26"),
+    field("port", Ty::Int { min: 0, max: 65_535 }).rule("VS-MATCH-30"),
+    field("sourceLabels", LABELS).rule("VS-MATCH-31"),
+    field("sourceNamespace", STRING).rule("VS-MATCH-32"),
+    field("gateways", STRINGS).rule("VS-MATCH-33"),
+]);
+
+const STRING_MATCH: Object =
+    object(&[field("exact", STRING), field("prefix", STRING), field("regex", Ty::Text).rule("VS-MATCH-07")])
+        .exclusive("VAL-CRD-16", &[&["exact", "prefix", "regex"]]);
+
+const HTTP_DESTINATION: Object = object(&[
+    field("destination", Ty::Object(&DESTINATION)).required().rule("VS-ROUTE-01"),
+    field("weight", INT32).rule("VS-ROUTE-02"),
+    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+]);
+
+const DESTINATION: Object = object(&[
+    field("host", STRING).required().rule("VS-ROUTE-06"),
+    field("subset", STRING).refused("subsets of a service get no cluster of their own").rule("VS-ROUTE-07"),
+    field("port", Ty::Object(&PORT_SELECTOR)).rule("VAL-VS-14"),
+]);
+
+/// Nothing in the CRD wants `number`, but a selector without one is refused by
+/// the webhook.
+const PORT_SELECTOR: Object = object(&[field("number", PORT_NUMBER).required().rule("VAL-VS-14")]);
+
+const REWRITE: Object = object(&[
+    field("uri", STRING).rule("VS-RW-01"),
+    field("authority", STRING).rule("VS-RW-12"),
+    field("uriRegexRewrite", Ty::Object(&REGEX_REWRITE))
+        .refused("parts of a path are not replaced by pattern")
+        .rule("VS-RW-11"),
+]);
+
+const REGEX_REWRITE: Object = object(&[field("match", Ty::Text), field("rewrite", Ty::Text)]);
+
+const REDIRECT: Object = object(&[
+    field("uri", STRING),
+    field("prefixRewrite", STRING),
+    field("authority", STRING),
+    field("port", UINT32),
+    field("derivePort", Ty::Enum(DERIVE_PORT)),
+    field("scheme", STRING),
+    field("redirectCode", UINT32),
+])
+.exclusive("VAL-CRD-17", &[&["port", "derivePort"]]);
+
+const DERIVE_PORT: &[Choice] = &[choice("FROM_PROTOCOL_DEFAULT"), choice("FROM_REQUEST_PORT")];
+
+const DIRECT_RESPONSE: Object =
+    object(&[field("status", UINT32).required(), field("body", Ty::Object(&BODY))]);
+
+const BODY: Object = object(&[field("string", Ty::Text), field("bytes", Ty::Text)])
+    .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
+
+const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
+
+const RETRIES: Object = object(&[
+    field("attempts", INT32),
+    field("perTryTimeout", DURATION),
+    field("backoff", DURATION),
+    field("retryOn", STRING),
+    field("retryRemoteLocalities", Ty::Bool),
+    field("retryIgnorePreviousHosts", Ty::Bool),
+]);
+
+const FAULT: Object = object(&[field("delay", Ty::Object(&DELAY)), field("abort", Ty::Object(&ABORT))]);
+
+const DELAY: Object = object(&[
+    field("fixedDelay", DURATION),
+    field("exponentialDelay", DURATION),
+    field("percentage", Ty::Object(&PERCENTAGE)),
+    field("percent", INT32),
+])
+.exclusive("VAL-CRD-17", &[&["fixedDelay", "exponentialDelay"]]);
+
+const ABORT: Object = object(&[
+    field("httpStatus", INT32),
+    field("grpcStatus", STRING),
+    field("http2Error", STRING),
+    field("percentage", Ty::Object(&PERCENTAGE)),
+])
+.exclusive("VAL-CRD-17", &[&["httpStatus", "grpcStatus", "http2Error"]]);
+
+const PERCENTAGE: Object = object(&[field("value", PERCENT)]);
+
+const MIRROR_POLICY: Object = object(&[
+    field("destination", Ty::Object(&DESTINATION)).required(),
+    field("percentage", Ty::Object(&PERCENTAGE)),
+]);
+
+const CORS: Object = object(&[
+    field("allowOrigins", list(&Ty::Object(&STRING_MATCH))),
+    field("allowOrigin", STRINGS),
+    field("allowMethods", STRINGS),
+    field("allowHeaders", STRINGS),
+    field("exposeHeaders", STRINGS),
+    field("maxAge", DURATION),
+    field("allowCredentials", Ty::Bool),
+    field("unmatchedPreflights", Ty::Enum(UNMATCHED_PREFLIGHTS)),
+]);
+
+const UNMATCHED_PREFLIGHTS: &[Choice] = &[choice("UNSPECIFIED"), choice("FORWARD"), choice("IGNORE")];
+
+const HEADERS: Object =
+    object(&[field("request", Ty::Object(&HEADER_CHANGES)), field("response", Ty::Object(&HEADER_CHANGES))]);
+
+const HEADER_CHANGES: Object =
+    object(&[field("set", map(&Ty::Text)), field("add", map(&Ty::Text)), field("remove", STRINGS)]);
+
+const TLS_ROUTE: Object = object(&[
+    field("match", list(&Ty::Object(&TLS_MATCH))).required(),
+    field("route", list(&Ty::Object(&TCP_DESTINATION))),
+]);
+
+const TLS_MATCH: Object = object(&[
+    field("sniHosts", STRINGS).required(),
+    field("destinationSubnets", STRINGS),
+    field("port", UINT32),
+    field("sourceLabels", LABELS),
+    field("gateways", STRINGS),
+    field("sourceNamespace", STRING),
+]);
+
+const TCP_ROUTE: Object = object(&[
+    field("match", list(&Ty::Object(&TCP_MATCH))),
+    field("route", list(&Ty::Object(&TCP_DESTINATION))),
+]);
+
+const TCP_MATCH_FIELDS: &[Field] = &[
+    field("destinationSubnets", STRINGS),
+    field("port", UINT32),
+    field("sourceSubnet", STRING),
+    field("sourceLabels", LABELS),
+    field("gateways", STRINGS),
+    field("sourceNamespace", STRING),
+];
+
+const TCP_MATCH: Object = object(TCP_MATCH_FIELDS);
+
+const TCP_DESTINATION: Object =
+    object(&[field("destination", Ty::Object(&DESTINATION)).required(), field("weight", INT32)]);

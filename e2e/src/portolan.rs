@@ -1,0 +1,187 @@
+//! Envoy with the filter, as `config-gen` sets it up.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::config_gen::config_gen;
+use crate::envoy::{Envoy, EnvoyOptions};
+use crate::places;
+use crate::process::{Finished, poll};
+use crate::scratch::Scratch;
+
+/// Input and options of `config-gen generate`, and the Envoy to start with what it writes.
+#[derive(Debug)]
+pub struct Setup {
+    version: String,
+    log_level: String,
+    concurrency: u32,
+    arguments: Vec<String>,
+    scratch: Scratch,
+    inputs: usize,
+}
+
+impl Setup {
+    /// For an Envoy of this version, with free ports for the listeners `80` and `443` and for
+    /// the admin interface.
+    pub fn new(version: &str) -> Result<Self> {
+        let scratch = Scratch::new()?;
+        let module = places::module()?;
+        let setup = Self {
+            version: version.to_owned(),
+            log_level: "info".to_owned(),
+            concurrency: 1,
+            arguments: Vec::new(),
+            scratch,
+            inputs: 0,
+        };
+        let access_log = setup.access_log();
+        Ok(setup
+            .option("--module", module.to_string_lossy())
+            .option("--admin", "127.0.0.1:0")
+            .option("--access-log", access_log.to_string_lossy()))
+    }
+
+    /// With listeners for `80` and `443`.
+    pub fn with_listeners(version: &str) -> Result<Self> {
+        let setup = Self::new(version)?;
+        Ok(setup.option("--listen", "80=127.0.0.1:0").option("--listen", "443=127.0.0.1:0"))
+    }
+
+    /// Adds a file or folder of the repository as input.
+    #[must_use]
+    pub fn file(self, path: &str) -> Self {
+        self.option("--filename", path)
+    }
+
+    /// Adds this text as input.
+    pub fn yaml(mut self, text: &str) -> Result<Self> {
+        self.inputs += 1;
+        let path = self.scratch.write(&format!("input/{}.yaml", self.inputs), text)?;
+        Ok(self.file(&path.to_string_lossy()))
+    }
+
+    /// Adds an option with its value.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.arguments.extend([name.to_owned(), value.as_ref().to_owned()]);
+        self
+    }
+
+    /// Adds an option without a value.
+    #[must_use]
+    pub fn flag(mut self, name: &str) -> Self {
+        self.arguments.push(name.to_owned());
+        self
+    }
+
+    /// Worker threads; 1 unless set.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Envoy's log level; `info` unless set.
+    #[must_use]
+    pub fn log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.log_level);
+        self
+    }
+
+    /// The command line, as a user would type it.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        let arguments = self.arguments.chunks(2).map(|pair| pair.join(" "));
+        let lines: Vec<String> = arguments.chain([format!("-o {}", self.output().display())]).collect();
+        format!("config-gen generate {}", lines.join(" \\\n    "))
+    }
+
+    /// Runs `config-gen generate`; the files land in [`Self::output`].
+    pub fn generate(&self) -> Result<Finished> {
+        let output = self.output();
+        let fixed = ["generate".to_owned(), "-o".to_owned(), output.to_string_lossy().into_owned()];
+        config_gen(fixed.iter().chain(&self.arguments))
+    }
+
+    /// Where the files land.
+    #[must_use]
+    pub fn output(&self) -> std::path::PathBuf {
+        self.scratch.path().join("out")
+    }
+
+    fn access_log(&self) -> std::path::PathBuf {
+        self.scratch.path().join("access.log")
+    }
+
+    /// Generates and starts.
+    pub fn start(self) -> Result<Portolan> {
+        let finished = self.generate()?;
+        ensure!(finished.success(), "config-gen generate failed: {finished}");
+        self.start_as_generated()
+    }
+
+    /// Starts with the files as they stand in [`Self::output`].
+    pub fn start_as_generated(self) -> Result<Portolan> {
+        let mut options =
+            EnvoyOptions::new(places::envoy_binary(&self.version)?, self.output().join("envoy.yaml"));
+        options.log_level.clone_from(&self.log_level);
+        options.concurrency = self.concurrency;
+        // The access log is on disk the moment a request ends.
+        options.arguments = vec!["--file-flush-interval-msec".to_owned(), "10".to_owned()];
+        Ok(Portolan { envoy: Envoy::start(&options)?, setup: self })
+    }
+}
+
+/// A running Envoy with the filter.
+#[derive(Debug)]
+pub struct Portolan {
+    /// The process.
+    pub envoy: Envoy,
+    setup: Setup,
+}
+
+impl Portolan {
+    /// Where the listener for `port` listens.
+    pub fn listener(&self, port: u16) -> Result<SocketAddr> {
+        self.envoy.listener_addr(&format!("outbound_{port}"))
+    }
+
+    /// Where plain HTTP clients connect to.
+    pub fn http(&self) -> Result<SocketAddr> {
+        self.listener(80)
+    }
+
+    /// Where TLS clients connect to.
+    pub fn tls(&self) -> Result<SocketAddr> {
+        self.listener(443)
+    }
+
+    /// The folder with the generated files.
+    #[must_use]
+    pub fn output(&self) -> std::path::PathBuf {
+        self.setup.output()
+    }
+
+    /// A counter of the filter, such as `refused.no_route`.
+    pub fn counter(&self, name: &str) -> Result<u64> {
+        self.envoy.stat(&format!("wasmcustom.portolan.{name}"))
+    }
+
+    /// The first line of the access log for which `wanted` holds.
+    pub fn access_log_line(&self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let path = self.setup.access_log();
+        let found = poll(std::time::Duration::from_secs(5), || {
+            lines(&path).ok()?.into_iter().find(|line| wanted(line))
+        });
+        found.with_context(|| format!("no such line in the access log: {:?}", fs::read_to_string(&path)))
+    }
+}
+
+fn lines(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
