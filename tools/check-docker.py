@@ -204,8 +204,8 @@ def check_config(root, stage, in_image):
     for name, text in texts.items():
         pattern = r"""["']?\b(filename|path)["']?:\s*["']?([^"'\s,}\]]+)"""
         for key, value in sorted(set(re.findall(pattern, text))):
-            # `path` is a word of routes too; those start with a slash.
-            if key == "path" and re.match(r"/(?!etc/|dev/|usr/|var/|tmp/)", value):
+            # `path` is a word of access logs (%REQ(:PATH)%) and of routes too.
+            if "%" in value or key == "path" and re.match(r"/(?!etc/|dev/|usr/|var/|tmp/)", value):
                 continue
             if value.startswith("/"):
                 check(value in IN_THE_IMAGE, f"{name}: {value} is a file of the Envoy image")

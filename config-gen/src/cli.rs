@@ -73,16 +73,19 @@ fn run(arguments: Generate) -> Status {
             accept_ignored: arguments.accept_ignored.clone(),
         },
     );
-    let mut diagnostics = read.diagnostics;
-    let unreadable = diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
+    let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
+    let mut diagnostics = read.diagnostics.clone();
     let plan = (!diagnostics.has_errors()).then(|| {
-        Plan::build(
+        let mut found = Diagnostics::new();
+        let plan = Plan::build(
             &read.service_entries,
             &read.virtual_services,
             &read.destination_rules,
             &options,
-            &mut diagnostics,
-        )
+            &mut found,
+        );
+        diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
+        plan
     });
     report(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
     let plan = match plan {

@@ -88,6 +88,9 @@ pub const DOMAIN_SUFFIX: &str = "cluster.local";
 /// The namespace whose resources reach all others, `meshConfig.rootNamespace`.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 
+/// The access log path that stands for Envoy's standard output.
+pub const STDOUT: &str = "/dev/stdout";
+
 /// How the generated Envoy is reached and what it needs around it.
 #[derive(Debug, Clone)]
 pub struct EnvoyOptions {
@@ -134,7 +137,7 @@ impl Default for EnvoyOptions {
             files_root: String::new(),
             upstream_ports: Vec::new(),
             allow_upstream: Vec::new(),
-            access_log: Some("/dev/stdout".to_owned()),
+            access_log: Some(STDOUT.to_owned()),
             max_connections: 50_000,
             request_id: None,
         }

@@ -13,6 +13,9 @@ use crate::places;
 use crate::process::{Finished, poll};
 use crate::scratch::Scratch;
 
+/// What Envoy reads of what `config-gen` writes.
+const NEEDED_FILES: [&str; 2] = ["envoy.yaml", "envoy.d/ecds/portolan.json"];
+
 /// Input and options of `config-gen generate`, and the Envoy to start with what it writes.
 #[derive(Debug)]
 pub struct Setup {
@@ -107,6 +110,27 @@ impl Setup {
         config_gen(fixed.iter().chain(&self.arguments))
     }
 
+    /// The same set-up with the files that stand in [`Self::output`] now.
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut copy = Self::new(&self.version)?;
+        for output in NEEDED_FILES {
+            copy.scratch.write(&format!("out/{output}"), fs::read(self.output().join(output))?)?;
+        }
+        copy.log_level.clone_from(&self.log_level);
+        copy.concurrency = self.concurrency;
+        Ok(copy)
+    }
+
+    /// Generates, and has `change` rewrite one of the files before Envoy starts: for what the
+    /// generator itself never writes.
+    pub fn generate_changed(&self, name: &str, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
+        let finished = self.generate()?;
+        ensure!(finished.success(), "config-gen generate failed: {finished}");
+        let path = self.output().join(name);
+        let changed = change(&fs::read_to_string(&path)?)?;
+        fs::write(&path, changed).with_context(|| format!("write {}", path.display()))
+    }
+
     /// Where the files land.
     #[must_use]
     pub fn output(&self) -> std::path::PathBuf {
@@ -164,6 +188,11 @@ impl Portolan {
     #[must_use]
     pub fn output(&self) -> std::path::PathBuf {
         self.setup.output()
+    }
+
+    /// Replaces one of the generated files as `config-gen` does: aside, then renamed.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        self.setup.scratch.replace(&format!("out/{name}"), content).map(drop)
     }
 
     /// A counter of the filter, such as `refused.no_route`.

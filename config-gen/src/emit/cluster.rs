@@ -23,23 +23,28 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
-        "type": match cluster.discovery {
-            Discovery::StrictDns => "STRICT_DNS",
-            Discovery::LogicalDns => "LOGICAL_DNS",
-            Discovery::Static => "STATIC",
-        },
-        "connect_timeout": CONNECT_TIMEOUT,
-        "lb_policy": "LEAST_REQUEST",
-        "circuit_breakers": circuit_breakers(),
-        "load_assignment": {
-            "cluster_name": cluster.name,
-            "endpoints": [{"lb_endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>()}],
-        },
-        "typed_extension_protocol_options": http_protocol_options(cluster),
     });
-    if cluster.discovery != Discovery::Static {
-        extend(&mut value, dns(options));
-    }
+    extend(
+        &mut value,
+        match cluster.discovery {
+            Discovery::StrictDns => dns(false, options),
+            Discovery::LogicalDns => dns(true, options),
+            Discovery::Static => json!({"type": "STATIC"}),
+        },
+    );
+    extend(
+        &mut value,
+        json!({
+            "connect_timeout": CONNECT_TIMEOUT,
+            "lb_policy": "LEAST_REQUEST",
+            "circuit_breakers": circuit_breakers(),
+            "load_assignment": {
+                "cluster_name": cluster.name,
+                "endpoints": [{"lb_endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>()}],
+            },
+            "typed_extension_protocol_options": http_protocol_options(cluster),
+        }),
+    );
     if let Some(tls) = &cluster.tls {
         extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
     }
@@ -105,15 +110,21 @@ fn auto_names(sni: bool, san: bool) -> Value {
     names
 }
 
-/// How names are resolved (SE-R-06).
-fn dns(options: &EnvoyOptions) -> Value {
-    json!({
-        "dns_lookup_family": dns_family(options),
-        "dns_refresh_rate": "60s",
-        "dns_jitter": "0.1s",
-        "respect_dns_ttl": true,
-        "typed_dns_resolver_config": dns_resolver(options),
-    })
+/// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
+/// time (LOGICAL_DNS).
+fn dns(one_at_a_time: bool, options: &EnvoyOptions) -> Value {
+    json!({"cluster_type": {
+        "name": "envoy.cluster.dns",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
+            "dns_lookup_family": dns_family(options),
+            "dns_refresh_rate": "60s",
+            "dns_jitter": "0.1s",
+            "respect_dns_ttl": true,
+            "all_addresses_in_single_endpoint": one_at_a_time,
+            "typed_dns_resolver_config": dns_resolver(options),
+        },
+    }})
 }
 
 fn dns_family(options: &EnvoyOptions) -> &'static str {

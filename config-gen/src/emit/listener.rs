@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::emit::cluster::{passthrough_dns_cache, socket_address};
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
-use crate::options::{Listen, Options, OutboundPolicy, Profile};
+use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
 use crate::plan::{Plan, SniRoute};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
@@ -289,14 +289,25 @@ fn default_retries() -> Value {
 /// A JSON line for each request or connection.
 fn access_log(options: &Options, format: Value, only_flag: Option<&str>) -> Vec<Value> {
     let Some(path) = &options.envoy.access_log else { return Vec::new() };
-    let mut log = json!({
-        "name": "envoy.access_loggers.file",
-        "typed_config": {
-            "@type": type_url("envoy.extensions.access_loggers.file.v3.FileAccessLog"),
-            "path": path,
-            "log_format": {"json_format": format},
-        },
-    });
+    let mut log = if path == STDOUT {
+        // Not opened by name, which a user without rights to the terminal could not.
+        json!({
+            "name": "envoy.access_loggers.stdout",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"),
+                "log_format": {"json_format": format},
+            },
+        })
+    } else {
+        json!({
+            "name": "envoy.access_loggers.file",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.access_loggers.file.v3.FileAccessLog"),
+                "path": path,
+                "log_format": {"json_format": format},
+            },
+        })
+    };
     if let (Some(flag), Value::Object(log)) = (only_flag, &mut log) {
         log.insert("filter".to_owned(), json!({"response_flag_filter": {"flags": [flag]}}));
     }

@@ -69,7 +69,9 @@ const BOOTSTRAP_HEADER: &str = "\
 ";
 
 fn yaml(header: &str, value: &Value) -> anyhow::Result<String> {
-    Ok(format!("{header}{}", serde_saphyr::to_string(value)?))
+    // A text of one line stays one, however long: that is how Envoy's names are read and found.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    Ok(format!("{header}{}", serde_saphyr::to_string_with_options(value, options)?))
 }
 
 /// Cluster for hosts outside the registry (CL-11).
