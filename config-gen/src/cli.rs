@@ -40,7 +40,7 @@ const UNREADABLE: [&str; 5] =
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Generate(generate) }) => run(*generate).into(),
+        Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Done };
@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Generate) -> Status {
+fn run(arguments: &Generate) -> Status {
     let outputs = match arguments.outputs() {
         Ok(outputs) => outputs,
         Err(message) => {

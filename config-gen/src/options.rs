@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use crate::resource::service_entry::Location;
+
 /// Whose reading of the resources counts where the two differ (design, section 3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Profile {
@@ -45,6 +47,12 @@ pub struct Options {
     pub client_labels: BTreeMap<String, String>,
     /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
     pub outbound_policy: Option<OutboundPolicy>,
+    /// What a ServiceEntry without `location` is. Default: `MESH_INTERNAL` in profile standalone,
+    /// `MESH_EXTERNAL` in profile istio (SE-13).
+    pub default_location: Option<Location>,
+    /// Tell upstreams what was rewritten and which attempt it is, in `x-envoy-*` headers
+    /// (VS-RW-16, VH-21). Default: in profile istio.
+    pub envoy_headers: Option<bool>,
     /// Originate TLS for hosts that have only TLS ports, without a DestinationRule that says
     /// so. Profile standalone only.
     pub originate_tls: bool,
@@ -64,6 +72,8 @@ impl Default for Options {
             client_namespace: "default".to_owned(),
             client_labels: BTreeMap::new(),
             outbound_policy: None,
+            default_location: None,
+            envoy_headers: None,
             originate_tls: false,
             allow_unregistered_wildcards: false,
             accept: Vec::new(),
@@ -73,6 +83,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether upstreams get `x-envoy-*` headers.
+    pub fn envoy_headers(&self) -> bool {
+        self.envoy_headers.unwrap_or(self.profile == Profile::Istio)
+    }
+
     /// The outbound policy in force.
     pub fn outbound_policy(&self) -> OutboundPolicy {
         self.outbound_policy.unwrap_or(match self.profile {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::{Options, Profile};
-use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
+use crate::resource::service_entry::{Location, Port, ProtocolClass};
 use crate::resource::{Meta, ServiceEntry, Spanned};
 
 /// A service: one host of one or more ServiceEntries.
@@ -191,8 +191,12 @@ fn ports(entry: &ServiceEntry) -> BTreeMap<u16, &Port> {
     entry.ports.iter().map(|port| (port.number.value, port)).collect()
 }
 
+/// Says how a missing `location` is read, where that isn't settled by an option.
 fn warn_of_location(entry: &ServiceEntry, options: &Options, diagnostics: &mut Diagnostics) {
-    if entry.location.is_none() && options.profile == Profile::Standalone {
+    if entry.location.is_none()
+        && options.default_location.is_none()
+        && options.profile == Profile::Standalone
+    {
         diagnostics.push(
             Diagnostic::warning(
                 "location-omitted",
@@ -202,20 +206,18 @@ fn warn_of_location(entry: &ServiceEntry, options: &Options, diagnostics: &mut D
             .at(entry.meta.name.span)
             .field("spec.location")
             .rule("SE-13")
-            .help("write `location: MESH_EXTERNAL` or `location: MESH_INTERNAL`; routing is the same"),
+            .help("write it, or choose with `--default-location`; routing is the same either way"),
         );
     }
 }
 
-/// The location in force.
-pub fn location(entry: &ServiceEntry, profile: Profile) -> Location {
-    entry.location.as_ref().map_or(
-        match profile {
-            Profile::Standalone => Location::MeshInternal,
-            Profile::Istio => Location::MeshExternal,
-        },
-        |location| location.value,
-    )
+/// The location in force. It never changes routing (SE-14).
+pub fn location(entry: &ServiceEntry, options: &Options) -> Location {
+    let written = entry.location.as_ref().map(|location| location.value);
+    written.or(options.default_location).unwrap_or(match options.profile {
+        Profile::Standalone => Location::MeshInternal,
+        Profile::Istio => Location::MeshExternal,
+    })
 }
 
 /// Whether a resource's `exportTo` lets `namespace` see it (VIS-01, VIS-03).
@@ -226,9 +228,4 @@ pub fn is_exported_to(export_to: &[Spanned<String>], meta: &Meta, namespace: &st
             "." => meta.namespace == namespace,
             name => name == namespace,
         })
-}
-
-/// Whether Envoy asks DNS for the endpoints.
-pub fn is_dns(resolution: Resolution) -> bool {
-    matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin)
 }

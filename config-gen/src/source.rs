@@ -118,8 +118,8 @@ impl Sources {
         let Some(source) = self.get(file) else {
             return Span { file, line: 1, column: 1, ..Span::default() };
         };
-        let start = source.text.floor_char_boundary(bytes.start);
-        let end = source.text.floor_char_boundary(bytes.end).max(start);
+        let start = floor_char_boundary(&source.text, bytes.start);
+        let end = floor_char_boundary(&source.text, bytes.end).max(start);
         let index = source.lines.partition_point(|line| *line as usize <= start).saturating_sub(1);
         let line_start = source.lines.get(index).map_or(0, |line| *line as usize);
         let column = source.text.get(line_start..start).map_or(0, |before| before.chars().count());
@@ -137,6 +137,11 @@ impl Sources {
     fn get(&self, file: FileId) -> Option<&Source> {
         self.files.get(file.0 as usize)
     }
+}
+
+/// The nearest place at or before `index` that doesn't split a character.
+pub(crate) fn floor_char_boundary(text: &str, index: usize) -> usize {
+    (0..=index.min(text.len())).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0)
 }
 
 /// Where lines begin: after `\n`, and after a `\r` that stands alone.

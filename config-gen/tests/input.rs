@@ -32,7 +32,10 @@ fn compare(path: &Path, actual: &str) -> Option<String> {
     }
     let expected = fs::read_to_string(path).unwrap_or_default();
     (expected != actual).then(|| {
-        format!("{} differs; refresh it with UPDATE=1\n--- expected\n{expected}\n--- actual\n{actual}", path.display())
+        format!(
+            "{} differs; refresh it with UPDATE=1\n--- expected\n{expected}\n--- actual\n{actual}",
+            path.display()
+        )
     })
 }
 
@@ -52,8 +55,11 @@ fn summary(read: &Read) -> String {
 
 #[test]
 fn every_input_is_reported_as_expected() {
-    let mut inputs: Vec<PathBuf> =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| wanted(path)).collect();
+    let mut inputs: Vec<PathBuf> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| wanted(path))
+        .collect();
     inputs.sort();
     assert!(inputs.len() > 10, "the inputs are missing");
     let mut wrong = Vec::new();
@@ -69,7 +75,13 @@ fn every_input_is_reported_as_expected() {
 
 #[test]
 fn good_inputs_have_no_findings() {
-    for name in ["good-anchors.yaml", "good-crlf.yaml", "good-empty-documents.yaml", "good-kubectl-list.yaml", "good.json"] {
+    for name in [
+        "good-anchors.yaml",
+        "good-crlf.yaml",
+        "good-empty-documents.yaml",
+        "good-kubectl-list.yaml",
+        "good.json",
+    ] {
         let sources = files::collect(&[folder().join(name)]).unwrap();
         let read = read(sources, &ReadOptions::default());
         assert!(read.diagnostics.is_empty(), "{}", read.diagnostics.render(&read.sources));

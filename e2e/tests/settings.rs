@@ -76,6 +76,30 @@ fn third_parties_learn_nothing_of_the_proxy() -> Result<()> {
 }
 
 #[test]
+fn upstreams_are_told_what_was_rewritten_where_that_is_asked_for() -> Result<()> {
+    each_version(|version| {
+        let standins = StandIns::start()?;
+        for (options, told) in [
+            (["--profile", "istio"], true),
+            (["--envoy-headers", "true"], true),
+            (["--profile", "standalone"], false),
+        ] {
+            let portolan = standins.setup(version)?.option(options[0], options[1]).start()?;
+            standins.github.clear();
+            let host = "webserver.default.svc.cluster.local";
+            let headers = [("x-envoy-original-path", "/forged")];
+            assert_eq!(raw::get(portolan.http()?, host, "/anything?x=1", &headers)?.text(), GITHUB_TEXT);
+            let seen = &standins.github.requests()[0];
+            let expected = |value: &str| told.then(|| value.to_owned());
+            assert_eq!(seen.header("x-envoy-original-path"), expected("/anything?x=1"), "VS-RW-16");
+            assert_eq!(seen.header("x-envoy-original-host"), expected(host), "VS-RW-16");
+            assert_eq!(seen.header("x-envoy-attempt-count"), expected("1"), "VH-21");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn paths_are_normalized_but_slashes_stay() -> Result<()> {
     each_version(|version| {
         let echo = Echo::start(version, |setup| setup)?;
@@ -190,8 +214,6 @@ fn there_is_a_cap_on_connections() -> Result<()> {
         let echo = Echo::start(version, |setup| setup.option("--max-connections", "2"))?;
         let address = echo.portolan.http()?;
         let held: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address)).collect();
-        let over = "listener_manager.listener_create_success";
-        let _ = over;
         let refused = portolan_e2e::process::poll(Duration::from_secs(5), || {
             let stats = echo.portolan.envoy.stats().ok()?;
             let name = stats

@@ -19,6 +19,10 @@ pub struct Config {
     /// What the filter may rely on around it. Default: `proxy`.
     #[serde(default)]
     pub mode: Mode,
+    /// Tell the upstream what was rewritten, as Envoy's router does: `x-envoy-original-path` and
+    /// `x-envoy-original-host` (VS-RW-16, GAP-19). Default: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub original_headers: bool,
     /// What happens to a host that no virtual host names. Default: refuse.
     #[serde(default)]
     pub outbound_traffic_policy: OutboundTrafficPolicy,
@@ -328,6 +332,7 @@ mod tests {
         let config = Config {
             version: VERSION,
             mode: Mode::Proxy,
+            original_headers: true,
             outbound_traffic_policy: OutboundTrafficPolicy::AllowAny {
                 cluster: "PassthroughCluster".into(),
                 upstream_ports: vec![(80, 8080)],

@@ -13,6 +13,7 @@ use crate::trace::{Event, Trace};
 #[derive(Debug)]
 pub struct Engine {
     mode: Mode,
+    original_headers: bool,
     policy: OutboundTrafficPolicy,
     virtual_hosts: Vec<VirtualHost>,
     domains: Domains,
@@ -71,6 +72,7 @@ impl Engine {
         }
         Ok(Self {
             mode: config.mode,
+            original_headers: config.original_headers,
             policy: config.outbound_traffic_policy,
             virtual_hosts,
             domains,
@@ -81,6 +83,11 @@ impl Engine {
     /// What surrounds the filter.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether the upstream is told what was rewritten.
+    pub fn sends_original_headers(&self) -> bool {
+        self.original_headers
     }
 
     /// How many virtual hosts there are.

@@ -11,6 +11,12 @@ pub const CLUSTER: &str = "x-portolan-cluster";
 /// Tells the filter the listener port. Written by Envoy over whatever a client sends.
 pub const LISTENER_PORT: &str = "x-portolan-listener-port";
 
+/// The path before it was rewritten (VS-RW-16).
+pub const ORIGINAL_PATH: &str = "x-envoy-original-path";
+
+/// The Host header before it was rewritten (VS-RW-16).
+pub const ORIGINAL_HOST: &str = "x-envoy-original-host";
+
 /// Internal headers that hold Envoy's own word when the filter sees them, whatever a client
 /// sent. The generated virtual host keeps them from the upstream.
 pub const WRITTEN_BY_ENVOY: [&str; 3] = [LISTENER_PORT, "x-envoy-external-address", "x-envoy-internal"];

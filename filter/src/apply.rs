@@ -1,7 +1,7 @@
 //! From a decision to host calls, in a fixed order.
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Forward, headers};
+use portolan_engine::{Forward, Request, headers};
 
 use crate::headers::HeaderMap;
 use crate::host::{self, Status};
@@ -23,8 +23,21 @@ pub(crate) fn strip(map: &HeaderMap<'_>, mode: Mode, stats: &Stats) -> Result<()
     Ok(())
 }
 
-/// Sends the request on. The filter state comes last: without it no route matches.
-pub(crate) fn forward(forward: &Forward<'_>, stats: &Stats) -> Result<(), Status> {
+/// Sends the request on; the upstream learns what of `original` was rewritten, if there is one.
+/// The filter state comes last: without it no route matches.
+pub(crate) fn forward(
+    forward: &Forward<'_>,
+    original: Option<&Request<'_>>,
+    stats: &Stats,
+) -> Result<(), Status> {
+    if let Some(original) = original {
+        if forward.authority.is_some() {
+            host::replace_request_header(headers::ORIGINAL_HOST, original.authority)?;
+        }
+        if forward.path.is_some() {
+            host::replace_request_header(headers::ORIGINAL_PATH, original.path)?;
+        }
+    }
     if let Some(authority) = forward.authority {
         host::replace_request_header(":authority", authority.as_bytes())?;
     }

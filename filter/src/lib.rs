@@ -123,9 +123,11 @@ impl Loaded {
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
         };
-        match self.engine.decide(&headers.request(port), &mut NoTrace) {
+        let request = headers.request(port);
+        match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(forward) => {
-                apply::forward(&forward, &self.stats)
+                let original = self.engine.sends_original_headers().then_some(&request);
+                apply::forward(&forward, original, &self.stats)
                     .map_err(|status| format!("the decision can't be applied: {status}"))?;
                 Ok(Action::Continue)
             }

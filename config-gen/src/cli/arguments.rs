@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
 use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
+use crate::resource::service_entry::Location;
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
 /// stock Envoy.
@@ -80,6 +81,15 @@ pub(super) struct Generate {
     /// allow-any]
     #[arg(long, value_name = "POLICY")]
     outbound_policy: Option<OutboundPolicy>,
+
+    /// What a ServiceEntry without location is [default: internal; profile istio: external]
+    #[arg(long, value_name = "LOCATION")]
+    default_location: Option<Location>,
+
+    /// Tell upstreams in x-envoy-* headers what was rewritten and which attempt it is [default:
+    /// false; profile istio: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    envoy_headers: Option<bool>,
 
     /// Originate TLS for hosts with only TLS ports, also without a DestinationRule
     #[arg(long)]
@@ -237,6 +247,8 @@ impl Generate {
             client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
             client_labels: self.client_labels.iter().cloned().collect(),
             outbound_policy: self.outbound_policy,
+            default_location: self.default_location,
+            envoy_headers: self.envoy_headers,
             originate_tls: self.originate_tls,
             allow_unregistered_wildcards: self.allow_unregistered_wildcards,
             accept: self.accept.clone(),
@@ -292,6 +304,10 @@ value_enum!(Profile:
 value_enum!(OutboundPolicy:
     "registry-only" "refuse them" => OutboundPolicy::RegistryOnly,
     "allow-any" "pass them through" => OutboundPolicy::AllowAny,
+);
+value_enum!(Location:
+    "external" "MESH_EXTERNAL" => Location::MeshExternal,
+    "internal" "MESH_INTERNAL" => Location::MeshInternal,
 );
 value_enum!(DnsFamily:
     "v4" "IPv4" => DnsFamily::V4Only,

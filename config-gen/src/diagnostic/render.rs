@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Diagnostic;
-use crate::source::{Sources, Span};
+use crate::source::{Sources, Span, floor_char_boundary};
 
 /// A tab counts for this many columns, whatever its position: what matters is
 /// that the marks stand below what they mark.
@@ -61,7 +61,7 @@ fn excerpt(line: &str, span: Span) -> (String, usize, usize) {
         .nth(first)
         .map_or("", |(start, _)| {
             let rest = line.get(start..).unwrap_or("");
-            rest.get(..rest.floor_char_boundary(line_bytes)).unwrap_or("").trim_end()
+            rest.get(..floor_char_boundary(rest, line_bytes)).unwrap_or("").trim_end()
         })
         .chars()
         .count();

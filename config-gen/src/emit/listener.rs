@@ -42,7 +42,7 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": listener_filters,
         "filter_chains": chains,
-        "access_log": access_log(options, json!({
+        "access_log": access_log(options, &json!({
             "start_time": "%START_TIME%",
             "listener": listener_name(port),
             "reason": "no_filter_chain",
@@ -106,7 +106,7 @@ fn tcp_proxy(stat_prefix: &str, cluster: &str, options: &Options) -> Value {
             "@type": type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
             "stat_prefix": stat_prefix,
             "cluster": cluster,
-            "access_log": access_log(options, json!({
+            "access_log": access_log(options, &json!({
                 "start_time": "%START_TIME%",
                 "decision": stat_prefix,
                 "server_name": "%REQUESTED_SERVER_NAME%",
@@ -142,7 +142,7 @@ fn http_connection_manager(port: u16, options: &Options) -> anyhow::Result<Value
             // As Istio's: no limit.
             "stream_idle_timeout": "0s",
             "early_header_mutation_extensions": [listener_port_header(port)],
-            "access_log": access_log(options, json!({
+            "access_log": access_log(options, &json!({
                 "start_time": "%START_TIME%",
                 "method": "%REQ(:METHOD)%",
                 "authority": "%REQ(:AUTHORITY)%",
@@ -210,7 +210,7 @@ fn http_filters(options: &Options) -> anyhow::Result<Vec<Value>> {
         "typed_config": {
             "@type": type_url("envoy.extensions.filters.http.router.v3.Router"),
             // Nothing of ours goes to third parties, and no `x-envoy-upstream-service-time` back.
-            "suppress_envoy_headers": options.profile == Profile::Standalone,
+            "suppress_envoy_headers": !options.envoy_headers(),
         },
     }));
     Ok(filters)
@@ -247,7 +247,7 @@ fn route_config(options: &Options) -> Value {
             "name": "outbound",
             "domains": ["*"],
             "request_headers_to_remove": to_remove,
-            "include_request_attempt_count": options.profile == Profile::Istio,
+            "include_request_attempt_count": options.envoy_headers(),
             "routes": routes,
         }],
     })
@@ -287,7 +287,7 @@ fn default_retries() -> Value {
 }
 
 /// A JSON line for each request or connection.
-fn access_log(options: &Options, format: Value, only_flag: Option<&str>) -> Vec<Value> {
+fn access_log(options: &Options, format: &Value, only_flag: Option<&str>) -> Vec<Value> {
     let Some(path) = &options.envoy.access_log else { return Vec::new() };
     let mut log = if path == STDOUT {
         // Not opened by name, which a user without rights to the terminal could not.

@@ -268,10 +268,7 @@ impl Reader<'_> {
         for item in entry.node.entries() {
             match item.node.as_str() {
                 Some(text) => drop(strings.insert(item.key.clone(), text.to_owned())),
-                None => self.push(
-                    wrong_type(self.sources, "a string", &item.node),
-                    &join(&field, &key_segment(&item.key)),
-                ),
+                None => self.wrong_type("a string", &item.node, &join(&field, &key_segment(&item.key))),
             }
         }
         strings

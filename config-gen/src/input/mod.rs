@@ -123,7 +123,7 @@ impl Reader<'_> {
             Some(Verdict::Translated) => self.translated(object),
             Some(Verdict::Ignored(why)) => self.leave_out(&object, why),
             Some(Verdict::Refused(_)) | None if accepted => {
-                self.leave_out(&object, "it is accepted as ignored")
+                self.leave_out(&object, "it is accepted as ignored");
             }
             Some(Verdict::Refused(why)) => self.push(
                 Diagnostic::error("refused-kind", format!("`{kind}` is not supported: {why}"))
@@ -304,5 +304,64 @@ impl Reader<'_> {
 
     fn push(&mut self, diagnostic: Diagnostic) {
         self.read.diagnostics.push(diagnostic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Support;
+
+    fn example() -> Read {
+        let mut sources = Sources::new();
+        sources.add(
+            "a.yaml",
+            "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, namespace: ns, uid: x}
+spec:
+  hosts: [a, b]
+  http:
+  - match: [{name: m, uri: {exact: /}}]
+    timeout: 5s
+    route: [{destination: {host: c}}]
+status: {}
+",
+        );
+        read(sources, &ReadOptions::default())
+    }
+
+    #[test]
+    fn every_field_is_accounted_for() {
+        let read = example();
+        let uses: Vec<(&str, &str)> =
+            read.field_uses.iter().map(|one| (one.field.as_str(), one.support.name())).collect();
+        let expected = [
+            ("spec.hosts", "translated"),
+            ("spec.http[0].match[0].name", "ignored"),
+            ("spec.http[0].match[0].uri.exact", "translated"),
+            ("spec.http[0].timeout", "refused"),
+            ("spec.http[0].route[0].destination.host", "translated"),
+        ];
+        assert_eq!(uses, expected);
+        assert!(read.field_uses.iter().all(|one| &*one.resource == "VirtualService ns/a"));
+        assert!(matches!(read.field_uses[3].support, Support::Refused(_)));
+        assert_eq!(read.ignored_metadata_fields, 2);
+    }
+
+    #[test]
+    fn a_place_is_found_again() {
+        let read = example();
+        let service = &read.virtual_services[0];
+        let place = |span| {
+            let found = read.locate(Diagnostic::error("x", "y").at(span));
+            (found.resource.unwrap_or_default(), found.field.unwrap_or_default())
+        };
+        let title = "VirtualService ns/a".to_owned();
+        assert_eq!(place(service.hosts[1].span), (title.clone(), "spec.hosts[1]".to_owned()));
+        assert_eq!(place(service.http[0].span), (title.clone(), "spec.http[0]".to_owned()));
+        let host = service.http[0].route[0].destination.host.span;
+        assert_eq!(place(host), (title.clone(), "spec.http[0].route[0].destination.host".to_owned()));
+        assert_eq!(place(service.meta.name.span), (title, "metadata.name".to_owned()));
     }
 }

@@ -26,7 +26,10 @@ pub(crate) fn resolve(text: &str) -> Value {
             let plain = text.replace('_', "");
             integer(&plain).or_else(|| float(&plain))
         }
-        [b'.', ..] => float(text),
+        // Go lets an underscore stand between two digits here.
+        [b'.', ..] if !text.contains("__") && !text.contains("._") && !text.ends_with('_') => {
+            float(&text.replace('_', ""))
+        }
         _ => None,
     };
     number.unwrap_or_else(|| Value::String(text.to_owned()))
@@ -147,6 +150,7 @@ mod tests {
         for (text, value) in [
             ("1.5", 1.5),
             (".5", 0.5),
+            (".5_1", 0.51),
             ("5.", 5.0),
             ("-2e3", -2000.0),
             ("1E-2", 0.01),

@@ -52,11 +52,11 @@ pub(crate) fn load(sources: &Sources, file: FileId, diagnostics: &mut Diagnostic
             }
             Err(error) => {
                 let at = loader.span(*error.marker(), *error.marker());
-                Err(loader.syntax_error(at, error.info()))
+                Err(Box::new(loader.syntax_error(at, error.info())))
             }
         };
         if let Err(diagnostic) = stop {
-            loader.diagnostics.push(diagnostic);
+            loader.diagnostics.push(*diagnostic);
             break;
         }
     }
@@ -114,7 +114,7 @@ enum Key {
 
 impl Loader<'_> {
     /// Takes one event in. An error ends the file.
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Diagnostic> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Diagnostic>> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
@@ -123,8 +123,10 @@ impl Loader<'_> {
                     self.set_key(Key::Merge(span));
                     return Ok(());
                 }
-                let value = self.scalar(&text, plain, tag.as_deref(), span);
-                self.finish(Node { value, span }, anchor)
+                let text = self.without_added_line_end(&text, style, span);
+                let value = self.scalar(text, plain, tag.as_deref(), span);
+                self.finish(Node { value, span }, anchor);
+                Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
                 self.open(Open::List(Vec::new()), anchor, tag.as_deref(), span)
@@ -133,10 +135,14 @@ impl Loader<'_> {
                 let open = Open::Map { entries: Vec::new(), key: None, merges: Vec::new() };
                 self.open(open, anchor, tag.as_deref(), span)
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.close(span);
+                Ok(())
+            }
             Event::Alias(anchor) => {
                 let node = self.alias(anchor, span)?;
-                self.finish(node, 0)
+                self.finish(node, 0);
+                Ok(())
             }
             Event::DocumentStart(_) => {
                 self.anchors.clear();
@@ -146,9 +152,15 @@ impl Loader<'_> {
         }
     }
 
-    fn open(&mut self, open: Open, anchor: usize, tag: Option<&Tag>, span: Span) -> Result<(), Diagnostic> {
+    fn open(
+        &mut self,
+        open: Open,
+        anchor: usize,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<(), Box<Diagnostic>> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err(too_deep(span));
+            return Err(Box::new(too_deep(span)));
         }
         let expected = if matches!(open, Open::List(_)) { "seq" } else { "map" };
         if let Some(tag) = tag.filter(|tag| core_tag(tag) != Some(expected)) {
@@ -158,8 +170,8 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn close(&mut self, span: Span) -> Result<(), Diagnostic> {
-        let Some(frame) = self.stack.pop() else { return Ok(()) };
+    fn close(&mut self, span: Span) {
+        let Some(frame) = self.stack.pop() else { return };
         let (value, last) = match frame.open {
             Open::List(items) => {
                 let last = items.last().map(|item| item.span);
@@ -175,11 +187,11 @@ impl Loader<'_> {
         let first = if matches!(value, Value::List(_)) { self.dash_before(frame.span) } else { frame.span };
         let place = self.extent(first, last, span);
         let node = self.as_go_reads(Node { value, span: place });
-        self.finish(node, frame.anchor)
+        self.finish(node, frame.anchor);
     }
 
     /// A finished value goes to where it belongs.
-    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Diagnostic> {
+    fn finish(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
             let (size, depth) = measure(&node);
             self.anchors.insert(anchor, Anchored { node: node.clone(), size, depth });
@@ -187,7 +199,7 @@ impl Loader<'_> {
         if self.wants_key() {
             let key = self.key(&node);
             self.set_key(key);
-            return Ok(());
+            return;
         }
         match self.stack.last_mut().map(|frame| &mut frame.open) {
             None => {
@@ -211,7 +223,6 @@ impl Loader<'_> {
                 Some(Key::Bad) | None => {}
             },
         }
-        Ok(())
     }
 
     fn wants_key(&self) -> bool {
@@ -280,6 +291,14 @@ impl Loader<'_> {
         string()
     }
 
+    /// The parser ends a block scalar with a line end even where the text ends
+    /// without one.
+    fn without_added_line_end<'t>(&self, text: &'t str, style: ScalarStyle, span: Span) -> &'t str {
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        let at_end = block && span.end as usize >= self.text.len() && !self.text.ends_with(['\n', '\r']);
+        if at_end { text.strip_suffix('\n').unwrap_or(text) } else { text }
+    }
+
     fn unknown_tag(&mut self, tag: &Tag, span: Span) {
         let name =
             core_tag(tag).map_or_else(|| format!("{}{}", tag.handle, tag.suffix), |name| format!("!!{name}"));
@@ -290,25 +309,22 @@ impl Loader<'_> {
         );
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Diagnostic> {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Box<Diagnostic>> {
         let Some(found) = self.anchors.get(&anchor) else {
-            return Err(
-                Diagnostic::error("bad-alias", "there is no finished value with this anchor")
+            let diagnostic = Diagnostic::error("bad-alias", "there is no finished value with this anchor")
                 .at(span)
-                .help("an anchor holds within its document, and not inside its own value")
-            );
+                .help("an anchor holds within its document, and not inside its own value");
+            return Err(Box::new(diagnostic));
         };
         self.expanded += found.size;
         if self.expanded > MAX_EXPANDED {
-            return Err(Diagnostic::error(
-                "too-many-aliases",
-                format!("the aliases of this file expand to more than {MAX_EXPANDED} values"),
-            )
-            .at(span)
-            .help("write the values out"));
+            let message = format!("the aliases of this file expand to more than {MAX_EXPANDED} values");
+            let diagnostic =
+                Diagnostic::error("too-many-aliases", message).at(span).help("write the values out");
+            return Err(Box::new(diagnostic));
         }
         if self.stack.len() + found.depth > MAX_DEPTH {
-            return Err(too_deep(span));
+            return Err(Box::new(too_deep(span)));
         }
         Ok(found.node.clone())
     }
@@ -571,6 +587,7 @@ mod tests {
             ("a: b\r\nc:\r\n- d\r\n---\r\ne: f\r\n", "{a:\"b\",c:[\"d\"]} / {e:\"f\"}"),
             ("{\"a\":[1,true,null,\"x\"],\"b\":{\"c\":-1.5}}", "{a:[1,true,null,\"x\"],b:{c:-1.5}}"),
             ("a: |\n  x\n  y\nb: >-\n  x\n  y\n", "{a:\"x\\ny\\n\",b:\"x y\"}"),
+            ("a: |\n  x", "{a:\"x\"}"),
             ("a: 'yes'\nb: \"1\"\nc: yes\nd: 1", "{a:\"yes\",b:\"1\",c:true,d:1}"),
             ("a:\nb: ~\n", "{a:null,b:null}"),
             ("1: a\n2.5: b\ntrue: c\n'1x': d\n", "{1:\"a\",2.5:\"b\",true:\"c\",1x:\"d\"}"),

@@ -82,6 +82,7 @@ impl Plan {
         config::Config {
             version: config::VERSION,
             mode: config::Mode::Proxy,
+            original_headers: options.envoy_headers(),
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
             virtual_hosts: self.virtual_hosts.clone(),
         }
@@ -102,6 +103,8 @@ impl Plan {
         config::Config {
             version: config::VERSION,
             mode: config::Mode::Mesh,
+            // Istio's own routes do that.
+            original_headers: false,
             outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
             virtual_hosts: virtual_hosts.collect(),
         }

@@ -147,7 +147,9 @@ impl Checker<'_> {
             Ty::Text => self.string(usize::MAX, false, node, path),
             Ty::Int { min, max } => match node.as_int() {
                 None => self.wrong_type("a whole number", node, path),
-                Some(value) if value < min || value > max => self.out_of_range(min, max, node, path),
+                Some(value) if value < min || value > max => {
+                    self.out_of_range(&range(min, max, max == i64::MAX), node, path);
+                }
                 Some(_) => {}
             },
             Ty::Number { min, max } => {
@@ -157,7 +159,9 @@ impl Checker<'_> {
                 };
                 match value {
                     None => self.wrong_type("a number", node, path),
-                    Some(value) if !(min..=max).contains(&value) => self.out_of_range(min, max, node, path),
+                    Some(value) if !(min..=max).contains(&value) => {
+                        self.out_of_range(&range(min, max, max == f64::MAX), node, path);
+                    }
                     Some(_) => {}
                 }
             }
@@ -282,10 +286,10 @@ impl Checker<'_> {
         }
     }
 
-    fn out_of_range<T: std::fmt::Display>(&mut self, min: T, max: T, node: &Node, path: &str) {
+    fn out_of_range(&mut self, range: &str, node: &Node, path: &str) {
         let written = self.sources.snippet(node.span);
         self.report(
-            Diagnostic::error("out-of-range", format!("`{written}` is not between {min} and {max}"))
+            Diagnostic::error("out-of-range", format!("`{written}` is not {range}"))
                 .at(node.span)
                 .rule("VAL-CRD-06"),
             path,
@@ -321,12 +325,8 @@ pub(crate) fn wrong_type(sources: &Sources, wanted: &str, node: &Node) -> Option
         (Value::Int(_) | Value::Float(_), "a time span") if !written.is_empty() => {
             diagnostic.help(format!("a time span has a unit, as `{written}s`"))
         }
-        (Value::Bool(_) | Value::Int(_) | Value::Float(_), "a string")
-            if !written.is_empty() =>
-        {
-            diagnostic
-                .help(format!("YAML reads `{written}` as {}; quote it: `\"{written}\"`", node.describe()))
-        }
+        (Value::Bool(_) | Value::Int(_) | Value::Float(_), "a string") if !written.is_empty() => diagnostic
+            .help(format!("YAML reads `{written}` as {}; quote it: `\"{written}\"`", node.describe())),
         (Value::String(text), _) => match template::in_value(text) {
             Some(template) => diagnostic.help(template.help()),
             None if wanted == "a list" && !written.is_empty() && written.len() < 80 => {
@@ -342,6 +342,11 @@ pub(crate) fn wrong_type(sources: &Sources, wanted: &str, node: &Node) -> Option
         (Value::Map(_), "a list") => diagnostic.help("a list item begins with a dash: `- `"),
         _ => diagnostic,
     })
+}
+
+/// "between 1 and 5"
+fn range<T: std::fmt::Display>(min: T, max: T, open: bool) -> String {
+    if open { format!("{min} or more") } else { format!("between {min} and {max}") }
 }
 
 /// What becomes of the chosen word.

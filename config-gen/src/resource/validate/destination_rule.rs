@@ -153,7 +153,7 @@ trafficPolicy:
         assert_eq!(tls.sni.as_ref().unwrap().value, "b.com");
         assert_eq!(tls.subject_alt_names.len(), 1);
         assert_eq!(tls.ca_certificates.as_ref().unwrap().value, "/ca.pem");
-        assert_eq!(tls.insecure_skip_verify.unwrap().value, false);
+        assert!(!tls.insecure_skip_verify.unwrap().value);
         let port = &policy.port_level_settings[0];
         assert_eq!((port.port.value, port.tls.as_ref().unwrap().mode.value), (80, TlsMode::Disable));
     }

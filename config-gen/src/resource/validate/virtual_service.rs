@@ -9,6 +9,7 @@ use super::super::{Spanned, domain};
 use super::{export_to, invalid_host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
+use crate::input::template;
 use crate::source::Span;
 
 /// Longest regular expression that Istio takes, in bytes (VAL-00d).
@@ -135,7 +136,8 @@ fn overlaps(hosts: &[Spanned<String>], out: &mut Diagnostics) {
 
 /// VAL-VS-05: `name`, `namespace/name`, `mesh`, or the old dotted form.
 fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
-    for gateway in gateways {
+    // A template was reported with the shape.
+    for gateway in gateways.iter().filter(|gateway| template::in_value(gateway).is_none()) {
         let valid = match gateway.split_once('/') {
             Some((namespace, name)) => {
                 (namespace == "." || domain::is_label(namespace)) && domain::fqdn(name).is_ok()
@@ -216,13 +218,10 @@ fn host_of(destination: &Destination, out: &mut Diagnostics) {
         );
     } else if let Err(why) = domain::wildcard_domain(host) {
         let diagnostic = invalid_host(host, "destination", &why, "VAL-VS-14");
-        out.push(if domain::is_ip(host) {
-            diagnostic.help(
-                "give the address a name in a ServiceEntry with `resolution: STATIC` and send requests there",
-            )
-        } else {
-            diagnostic
-        });
+        out.extend(diagnostic.map(|diagnostic| match domain::is_ip(host) {
+            true => diagnostic.help("give the address a name in a ServiceEntry with `resolution: STATIC`"),
+            false => diagnostic,
+        }));
     }
 }
 
@@ -338,10 +337,7 @@ mod tests {
                 (&case("hosts: ['*']\ngateways: [x/y]"), &[]),
                 (&case("hosts: ['*']\ngateways: [x/y, mesh]"), &["error invalid-host VS-HOST-02"]),
                 (&case("hosts: [a_b]"), &["error invalid-host VAL-VS-02"]),
-                (
-                    &case("hosts: ['${HOST}']"),
-                    &["error unrendered-template -"],
-                ),
+                (&case("hosts: ['${HOST}']"), &["error unrendered-template -"]),
                 (&case("hosts: [a.com, a.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: [a.com, A.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: ['*.foo.com', a.foo.com]"), &["error overlapping-hosts VS-HOST-03"]),
