@@ -23,6 +23,10 @@ pub struct Config {
     /// `x-envoy-original-host` (VS-RW-16, GAP-19). Default: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub original_headers: bool,
+    /// Refuse without a body, as Istio does (OTP-03). Default: the body says which host was refused
+    /// and why.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_refusals: bool,
     /// What happens to a host that no virtual host names. Default: refuse.
     #[serde(default)]
     pub outbound_traffic_policy: OutboundTrafficPolicy,
@@ -333,6 +337,7 @@ mod tests {
             version: VERSION,
             mode: Mode::Proxy,
             original_headers: true,
+            empty_refusals: true,
             outbound_traffic_policy: OutboundTrafficPolicy::AllowAny {
                 cluster: "PassthroughCluster".into(),
                 upstream_ports: vec![(80, 8080)],

@@ -14,6 +14,7 @@ use crate::trace::{Event, Trace};
 pub struct Engine {
     mode: Mode,
     original_headers: bool,
+    empty_refusals: bool,
     policy: OutboundTrafficPolicy,
     virtual_hosts: Vec<VirtualHost>,
     domains: Domains,
@@ -73,6 +74,7 @@ impl Engine {
         Ok(Self {
             mode: config.mode,
             original_headers: config.original_headers,
+            empty_refusals: config.empty_refusals,
             policy: config.outbound_traffic_policy,
             virtual_hosts,
             domains,
@@ -152,7 +154,11 @@ impl Engine {
     }
 
     fn refuse(&self, reason: Reason, request: &Request<'_>) -> Decision<'_> {
-        Decision::Respond(LocalReply::refuse(reason, request.authority))
+        let mut reply = LocalReply::refuse(reason, request.authority);
+        if self.empty_refusals {
+            reply.body.clear();
+        }
+        Decision::Respond(reply)
     }
 }
 

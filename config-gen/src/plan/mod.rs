@@ -11,7 +11,7 @@ use portolan_engine::config;
 
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::options::{Listen, Options};
+use crate::options::{Listen, Options, Profile};
 use crate::registry::{Registry, Service};
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::{DestinationRule, ServiceEntry, VirtualService};
@@ -83,6 +83,7 @@ impl Plan {
             version: config::VERSION,
             mode: config::Mode::Proxy,
             original_headers: options.envoy_headers(),
+            empty_refusals: options.profile == Profile::Istio,
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
             virtual_hosts: self.virtual_hosts.clone(),
         }
@@ -105,6 +106,7 @@ impl Plan {
             mode: config::Mode::Mesh,
             // Istio's own routes do that.
             original_headers: false,
+            empty_refusals: false,
             outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
             virtual_hosts: virtual_hosts.collect(),
         }
@@ -143,9 +145,7 @@ fn passthrough_cluster_name(host: &str, port: u16) -> String {
 /// Whether clients' own TLS needs a cluster beside the one that originates it.
 fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16) -> bool {
     let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    is_tls
-        && input.options.profile == crate::options::Profile::Standalone
-        && input.originates_tls(service, port)
+    is_tls && input.options.profile == Profile::Standalone && input.originates_tls(service, port)
 }
 
 fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {

@@ -1,0 +1,205 @@
+//! The program as it is typed: exit status, what is written, and what isn't.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const DONE: Option<i32> = Some(0);
+const FINDINGS: Option<i32> = Some(1);
+const UNREADABLE: Option<i32> = Some(2);
+const USAGE: Option<i32> = Some(64);
+
+fn config_gen(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
+    command.current_dir(directory).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A directory with `in.yaml`.
+fn with_input(yaml: &str) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("in.yaml"), yaml).unwrap();
+    directory
+}
+
+const GOOD: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a}
+spec:
+  hosts: [a.example.com]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+";
+
+#[test]
+fn exit_status_tells_findings_from_unreadable_input_and_wrong_usage() {
+    let good = with_input(GOOD);
+    let status = |arguments: &[&str]| config_gen(good.path(), arguments).status.code();
+    assert_eq!(status(&["generate", "-f", "in.yaml", "--emit", "plugin-config"]), DONE);
+    assert_eq!(status(&["--help"]), DONE);
+    assert_eq!(status(&["generate", "-f", "missing.yaml", "--emit", "envoy"]), UNREADABLE);
+    assert_eq!(status(&[]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml"]), USAGE, "no output is chosen");
+    assert_eq!(status(&["generate", "-f", "in.yaml", "--emit", "envoy", "--emit", "ecds"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--listen", "80"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--wasm-sha256", "XY"]), USAGE);
+
+    let wrong = with_input(&GOOD.replace("hosts: [a.example.com]", "hosts: []"));
+    assert_eq!(config_gen(wrong.path(), &["generate", "-f", "in.yaml", "-o", "out"]).status.code(), FINDINGS);
+    let broken = with_input("a: [b\n");
+    assert_eq!(
+        config_gen(broken.path(), &["generate", "-f", "in.yaml", "-o", "out"]).status.code(),
+        UNREADABLE
+    );
+    let binary = TempDir::new().unwrap();
+    fs::write(binary.path().join("in.yaml"), b"\xff\xfe\x00").unwrap();
+    assert_eq!(
+        config_gen(binary.path(), &["generate", "-f", "in.yaml", "-o", "out"]).status.code(),
+        UNREADABLE
+    );
+}
+
+#[test]
+fn nothing_is_written_unless_all_of_it_is() {
+    let wrong = with_input(&GOOD.replace("protocol: HTTP", "protocol: HTTQ"));
+    let output = config_gen(wrong.path(), &["generate", "-f", "in.yaml", "-o", "out"]);
+    assert!(text(&output.stderr).contains("nothing was written"));
+    assert!(output.stdout.is_empty() && !wrong.path().join("out").exists());
+
+    // A file where a directory is needed: the last one fails, the others are taken back.
+    let good = with_input(GOOD);
+    fs::create_dir(good.path().join("out")).unwrap();
+    fs::write(good.path().join("out/envoy.d"), "in the way").unwrap();
+    let output = config_gen(good.path(), &["generate", "-f", "in.yaml", "-o", "out"]);
+    assert_eq!(output.status.code(), UNREADABLE);
+    assert!(text(&output.stderr).contains("out/envoy.d"), "{}", text(&output.stderr));
+    let left: Vec<_> =
+        fs::read_dir(good.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["envoy.d"]);
+}
+
+#[test]
+fn same_input_same_bytes() {
+    let directory = TempDir::new().unwrap();
+    let entries: Vec<String> = (0..50)
+        .map(|n| {
+            GOOD.replace("name: a}", &format!("name: a{n}}}")).replace("a.example", &format!("a{n}.example"))
+        })
+        .collect();
+    fs::write(directory.path().join("one.yaml"), entries.join("---")).unwrap();
+    let reversed: Vec<String> = entries.into_iter().rev().collect();
+    fs::write(directory.path().join("two.yaml"), reversed.join("---")).unwrap();
+    let emit = |file: &str, output: &str| {
+        let output = config_gen(directory.path(), &["generate", "-f", file, "--emit", output]);
+        assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+        output.stdout
+    };
+    for output in ["plugin-config", "envoy", "ecds", "wasmplugin"] {
+        let first = emit("one.yaml", output);
+        assert_eq!(first, emit("one.yaml", output), "{output}");
+        assert_eq!(first, emit("two.yaml", output), "{output}: the order of the input");
+    }
+}
+
+#[test]
+fn input_comes_from_files_directories_and_standard_input() {
+    let directory = TempDir::new().unwrap();
+    fs::create_dir_all(directory.path().join("in/deep/er")).unwrap();
+    fs::write(directory.path().join("in/deep/er/a.yml"), GOOD).unwrap();
+    fs::write(directory.path().join("in/notes.txt"), "not read").unwrap();
+    let from_directory = config_gen(directory.path(), &["generate", "-f", "in", "--emit", "plugin-config"]);
+    assert_eq!(from_directory.status.code(), DONE, "{}", text(&from_directory.stderr));
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_config-gen"))
+        .args(["generate", "-f", "-", "--emit", "plugin-config"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", GOOD.trim().replace('\n', "\n  "));
+    child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    let from_stdin = child.wait_with_output().unwrap();
+    assert_eq!(from_stdin.stdout, from_directory.stdout);
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let secret = "\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: hunter2}\n";
+    for document in [secret.to_owned(), secret.replace("stringData", "data: [\nstringData")] {
+        let directory = with_input(&document);
+        let output = config_gen(directory.path(), &["generate", "-f", "in.yaml", "-o", "out"]);
+        assert_ne!(output.status.code(), DONE);
+        assert!(!text(&output.stderr).contains("hunter2"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_security_relevant_kind_is_left_out_only_when_that_is_accepted() {
+    let yaml = format!(
+        "{GOOD}---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: deny}}\nspec: {{}}\n"
+    );
+    let directory = with_input(&yaml);
+    let refused = config_gen(directory.path(), &["generate", "-f", "in.yaml", "-o", "out"]);
+    assert_eq!(refused.status.code(), FINDINGS);
+    assert!(
+        text(&refused.stderr).contains("--accept-ignored AuthorizationPolicy"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let accepted = config_gen(
+        directory.path(),
+        &["generate", "-f", "in.yaml", "-o", "out", "--accept-ignored", "AuthorizationPolicy"],
+    );
+    assert_eq!(accepted.status.code(), DONE, "{}", text(&accepted.stderr));
+}
+
+#[test]
+fn the_wasm_plugin_is_in_mesh_mode() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let digest = "a".repeat(64);
+    let output = config_gen(
+        &root,
+        &[
+            "generate",
+            "-f",
+            "examples/webserver/istio",
+            "--emit",
+            "wasmplugin",
+            "-n",
+            "shop",
+            "--wasm-url",
+            "oci://registry.example/portolan:1",
+            "--wasm-sha256",
+            &digest,
+            "--selector",
+            "app=web,tier=a",
+        ],
+    );
+    assert_eq!(output.status.code(), DONE, "{}", text(&output.stderr));
+    let plugin = text(&output.stdout);
+    for line in [
+        "kind: WasmPlugin",
+        "  namespace: shop",
+        "  url: oci://registry.example/portolan:1",
+        "  - mode: CLIENT",
+        "  failStrategy: FAIL_RELOAD",
+        "    mode: mesh",
+        "      app: web",
+        "#   VirtualService shop/webserver",
+    ] {
+        assert!(plugin.lines().any(|known| known.trim_end() == line), "`{line}` is missing in\n{plugin}");
+    }
+    assert!(
+        plugin.contains(&format!("sha256: {digest}")) || plugin.contains(&format!("sha256: \"{digest}\""))
+    );
+    // A sidecar's own routes choose the cluster.
+    assert!(!plugin.contains("cluster:") && !plugin.contains("outbound|"));
+}
