@@ -59,7 +59,8 @@ pub struct Options {
     /// Serve wildcard hosts of VirtualServices that no registered host matches. Profile
     /// standalone only.
     pub allow_unregistered_wildcards: bool,
-    /// Codes of errors that are accepted, and so become warnings.
+    /// Codes of errors that are accepted, and so become warnings: of
+    /// [`ACCEPTABLE`](crate::plan::ACCEPTABLE).
     pub accept: Vec<String>,
     /// How Envoy is set up.
     pub envoy: EnvoyOptions,

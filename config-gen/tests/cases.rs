@@ -14,7 +14,7 @@ use config_gen::cases::{self, CaseFile};
 use config_gen::input::files;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("testdata")
 }
 
 fn load() -> Vec<CaseFile> {

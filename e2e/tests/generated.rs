@@ -61,6 +61,22 @@ fn envoy_yaml_and_the_examples_are_what_config_gen_writes() -> Result<()> {
 }
 
 #[test]
+fn every_supported_version_of_envoy_is_tested() -> Result<()> {
+    let mut supported = Vec::new();
+    for entry in fs::read_dir(places::root()?.join("tools"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let version = name.strip_prefix("envoy-").and_then(|rest| rest.strip_suffix(".txt"));
+        supported.extend(version.map(str::to_owned));
+    }
+    let tested = places::envoy_versions()?;
+    for version in &supported {
+        ensure!(tested.contains(version), "Envoy {version} is not installed: run `make tools`");
+    }
+    ensure!(supported.len() >= 2, "{supported:?}");
+    Ok(())
+}
+
+#[test]
 fn envoy_accepts_what_stands_in_the_repository() -> Result<()> {
     let root = places::root()?;
     for version in places::envoy_versions()? {

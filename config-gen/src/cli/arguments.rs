@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, Styles};
+use clap::builder::{PossibleValue, PossibleValuesParser, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
 use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
+use crate::plan::ACCEPTABLE;
 use crate::resource::service_entry::Location;
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
@@ -62,7 +63,7 @@ pub(super) struct Generate {
     pub(super) accept_ignored: Vec<String>,
 
     /// Code of an error to accept; it becomes a warning
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(ACCEPTABLE))]
     accept: Vec<String>,
 
     /// Whose reading counts where plain Envoy's users and Istio differ

@@ -45,6 +45,10 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
             "typed_extension_protocol_options": http_protocol_options(cluster),
         }),
     );
+    if cluster.external {
+        // As Istio marks it (SE-14).
+        extend(&mut value, json!({"metadata": {"filter_metadata": {"istio": {"external": true}}}}));
+    }
     if let Some(tls) = &cluster.tls {
         extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
     }

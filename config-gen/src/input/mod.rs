@@ -5,10 +5,10 @@
 pub mod files;
 mod kubernetes;
 pub(crate) mod node;
-mod scalar;
+pub(crate) mod scalar;
 pub(crate) mod template;
 mod timestamp;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

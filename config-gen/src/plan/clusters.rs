@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
-use crate::registry::Service;
+use crate::registry::{Service, location};
 use crate::resource::destination_rule::TlsSettings;
-use crate::resource::service_entry::{Port, ProtocolClass, Resolution};
+use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
 
 /// A group of endpoints that Envoy forwards to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Cluster {
     pub http2: bool,
     /// TLS that Envoy originates; none: bytes go as they come.
     pub tls: Option<UpstreamTls>,
+    /// The service is outside the mesh; nothing but the cluster's metadata says so (SE-14).
+    pub external: bool,
 }
 
 /// How Envoy finds endpoints (SE-R rows).
@@ -86,6 +88,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 endpoints: endpoints(input, service, port),
                 http2: port.protocol.is_http2(),
                 tls,
+                external: location(service.entry, input.options) == Location::MeshExternal,
             };
             if needs_passthrough_cluster(input, service, number) {
                 clusters.push(Cluster {

@@ -16,6 +16,10 @@ use crate::registry::{Registry, Service};
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::{DestinationRule, ServiceEntry, VirtualService};
 
+/// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
+/// and what then happens is said in the message.
+pub const ACCEPTABLE: [&str; 3] = ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported"];
+
 /// What the resources come to.
 #[derive(Debug)]
 pub struct Plan {
@@ -67,9 +71,8 @@ impl Plan {
             sni_routes: sni_routes(&input),
         };
         for mut diagnostic in found {
-            if diagnostic.severity == Severity::Error
-                && options.accept.iter().any(|code| code == diagnostic.code)
-            {
+            let accepted = options.accept.iter().any(|code| code == diagnostic.code);
+            if diagnostic.severity == Severity::Error && accepted && ACCEPTABLE.contains(&diagnostic.code) {
                 diagnostic.severity = Severity::Warning;
             }
             diagnostics.push(diagnostic);

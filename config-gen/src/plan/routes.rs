@@ -35,7 +35,7 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
             return routes;
         }
         for (entry_index, entry) in http.matches.iter().enumerate() {
-            if !applies(input, service, entry, port) {
+            if !applies(input, entry, port) {
                 continue;
             }
             let matcher = matcher(entry);
@@ -64,7 +64,7 @@ fn name(index: usize, http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> S
 }
 
 /// Whether the conditions hold that don't depend on the request.
-fn applies(input: &Input<'_>, service: &VirtualService, entry: &HttpMatch, port: u16) -> bool {
+fn applies(input: &Input<'_>, entry: &HttpMatch, port: u16) -> bool {
     if entry.port.as_ref().is_some_and(|wanted| wanted.value != port) {
         return false;
     }
@@ -72,7 +72,6 @@ fn applies(input: &Input<'_>, service: &VirtualService, entry: &HttpMatch, port:
         // Once they hold, the source isn't looked at (VS-MATCH-34).
         return entry.gateways.iter().any(|gateway| gateway.value == MESH);
     }
-    let _ = service;
     entry.source_labels.iter().all(|(key, value)| input.options.client_labels.get(key) == Some(value))
         && entry
             .source_namespace
@@ -274,7 +273,8 @@ fn check_destination(
         diagnostics.push(
             about(diagnostic)
                 .rule("EX-A-07")
-                .help(format!("add a DestinationRule for `{host}` with `trafficPolicy.tls.mode: SIMPLE`")),
+                .help(format!("add a DestinationRule for `{host}` with `trafficPolicy.tls.mode: SIMPLE`, or send plaintext with \
+             `--accept plaintext-to-tls-port`")),
         );
     }
 }
