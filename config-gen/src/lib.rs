@@ -9,6 +9,7 @@
 //! What a request comes to is not decided here but by `portolan_engine`.
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod cli;
 pub mod destination_rules;
 pub mod diagnostic;

@@ -30,12 +30,16 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         chains.extend(sni_chains(&sni_routes, options));
         chains.push(unknown_sni_chain(port, options));
     }
-    // In Istio a port without HTTP services has no HTTP listener (LI-05).
+    // In Istio a port without HTTP services has no HTTP listener: its connections go where those
+    // of unknown hosts go (LI-05), which without the original destination takes the filter.
     let has_http = options.profile == Profile::Standalone
+        || options.outbound_policy() == OutboundPolicy::AllowAny
         || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port));
-    if has_http {
-        chains.push(json!({"name": "http", "filters": [http_connection_manager(port, options)?]}));
-    }
+    chains.push(if has_http {
+        json!({"name": "http", "filters": [http_connection_manager(port, options)?]})
+    } else {
+        json!({"name": "refused", "filters": [tcp_proxy("tcp_refused", BLACK_HOLE_CLUSTER, options)]})
+    });
     Ok(json!({
         "name": listener_name(port),
         "address": socket_address(&listen.address),

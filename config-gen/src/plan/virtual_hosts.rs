@@ -181,7 +181,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
             );
             self.push(config::VirtualHost {
                 name: winner,
-                domains: domains(known.host),
+                domains: self.registered_domains(known.host),
                 ports: Vec::new(),
                 routes: routes.clone(),
                 refuse: None,
@@ -211,7 +211,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
         });
         self.push(config::VirtualHost {
             name: known.entry.meta.title(),
-            domains: domains(known.host),
+            domains: self.registered_domains(known.host),
             ports: Vec::new(),
             refuse: route.is_none().then_some(Refuse::OnlyTlsPorts),
             routes: route.into_iter().collect(),
@@ -275,13 +275,24 @@ impl<'a, 'i> PortTable<'a, 'i> {
         if known {
             return false;
         }
+        // Port 80, or beside a host that is registered here (VH-15, VH-19).
+        let in_istio =
+            self.port == 80 || hosts.iter().any(|other| self.registered.contains_key(other.as_str()));
         match self.input.options.profile {
-            // Port 80, or beside a host that is registered here (VH-15, VH-19).
-            Profile::Istio => {
-                self.port == 80 || hosts.iter().any(|other| self.registered.contains_key(other.as_str()))
-            }
-            Profile::Standalone => !wildcard || self.input.options.allow_unregistered_wildcards,
+            Profile::Istio => in_istio,
+            Profile::Standalone if wildcard => self.input.options.allow_unregistered_wildcards,
+            // On every port, unless the registry has the host on others (LI-08).
+            Profile::Standalone => in_istio || self.input.registry.get(host).is_none(),
         }
+    }
+
+    /// Host, trailing-dot form and short forms (VH-01, VH-08). A short form that is the full host
+    /// of another service is that service's (VH-09).
+    fn registered_domains(&self, host: &str) -> Vec<String> {
+        let mut names = domains(host);
+        let forms = short_forms(host, &self.input.options.client_namespace);
+        names.extend(forms.into_iter().filter(|form| !self.registered.contains_key(form.as_str())));
+        names
     }
 
     /// The host itself and the short forms that a Kubernetes service of that name would have.

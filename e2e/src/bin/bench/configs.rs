@@ -1,0 +1,166 @@
+//! The configurations of the three rows, which differ in filter and routes and nothing else.
+//!
+//! Row 3 is what `config-gen` writes. Rows 1 and 2 are made from what the Envoy of row 3 says
+//! that it runs (`/config_dump`), with these parts of its HTTP connection manager replaced:
+//!
+//! - `early_header_mutation_extensions`, which only the filter needs: removed;
+//! - `http_filters`: only the router is left;
+//! - `route_config`: the routes of the row. Their action keeps the time limit and the retries
+//!   of the generated route. The removal of headers, which the generated virtual host does,
+//!   is left out: it belongs to the filter, and its cost to row 3.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use portolan_e2e::config_gen::config_gen;
+use portolan_e2e::{Envoy, Scratch, places};
+use serde_json::{Value, json};
+
+use crate::workload::Workload;
+
+/// What `config-gen` wrote.
+#[derive(Debug)]
+pub(crate) struct Configs<'a> {
+    /// The bootstrap of row 3.
+    pub(crate) ours: PathBuf,
+    plugin_config: Value,
+    scratch: &'a Scratch,
+}
+
+/// Bootstraps that are made from that of row 3.
+#[derive(Debug)]
+pub(crate) struct Derived {
+    pub(crate) no_filter: PathBuf,
+    pub(crate) own_routes: PathBuf,
+}
+
+impl<'a> Configs<'a> {
+    /// Runs `config-gen` in `scratch`, for an upstream at `port`.
+    pub(crate) fn generate(scratch: &'a Scratch, workload: &Workload, port: u16) -> Result<Self> {
+        let input = scratch.write("registry.yaml", &workload.yaml)?;
+        let output = scratch.path().join("out");
+        let module = places::module()?;
+        let upstream_port = format!("80={port}");
+        let finished = config_gen([
+            "generate".as_ref(),
+            "--filename".as_ref(),
+            input.as_os_str(),
+            "--output".as_ref(),
+            output.as_os_str(),
+            "--listen".as_ref(),
+            "80=127.0.0.1:0".as_ref(),
+            "--admin".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--upstream-port".as_ref(),
+            upstream_port.as_ref(),
+            // All rows without: writing them would be much of what is measured.
+            "--access-log".as_ref(),
+            "off".as_ref(),
+            "--module".as_ref(),
+            module.as_os_str(),
+        ])?;
+        ensure!(finished.success(), "config-gen generate failed: {finished}");
+        let plugin_config = std::fs::read(output.join("plugin-config.json")).context("plugin-config.json")?;
+        Ok(Self {
+            ours: output.join("envoy.yaml"),
+            plugin_config: serde_json::from_slice(&plugin_config).context("plugin-config.json")?,
+            scratch,
+        })
+    }
+
+    /// Makes the other two from what the Envoy of row 3 runs.
+    pub(crate) fn derive(&self, ours: &Envoy) -> Result<Derived> {
+        let bootstrap = bootstrap(ours)?;
+        let action = route_action(&bootstrap)?;
+        let write = |name: &str, virtual_hosts: &[Value]| {
+            let bootstrap = with_routes(bootstrap.clone(), virtual_hosts)?;
+            self.scratch.write(name, serde_json::to_vec(&bootstrap)?)
+        };
+        Ok(Derived {
+            no_filter: write("no-filter.json", &[catch_all(&bootstrap, &action)?])?,
+            own_routes: write("own-routes.json", &virtual_hosts(&self.plugin_config, &action)?)?,
+        })
+    }
+}
+
+/// The bootstrap that an Envoy runs on.
+fn bootstrap(envoy: &Envoy) -> Result<Value> {
+    let mut dump: Value = envoy.admin_get("/config_dump")?.json()?;
+    let mut dumps = dump["configs"].as_array_mut().into_iter().flatten();
+    let mut bootstrap = dumps
+        .find_map(|dump| dump.get_mut("bootstrap").map(Value::take))
+        .context("no bootstrap in the config dump")?;
+    // Here it has added what it is.
+    bootstrap["node"] = json!({"id": bootstrap["node"]["id"], "cluster": bootstrap["node"]["cluster"]});
+    Ok(bootstrap)
+}
+
+const HTTP_CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+
+/// What the generated routes do, without the choice of a cluster.
+fn route_action(bootstrap: &Value) -> Result<Value> {
+    let path = format!("{HTTP_CONNECTION_MANAGER}/route_config/virtual_hosts/0/routes/0/route");
+    let mut action = bootstrap.pointer(&path).cloned().context("no route in the bootstrap")?;
+    let removed = action.as_object_mut().and_then(|action| action.remove("cluster_header"));
+    ensure!(removed.is_some(), "the generated route does not choose the cluster by a header: {action}");
+    Ok(action)
+}
+
+fn with_routes(mut bootstrap: Value, virtual_hosts: &[Value]) -> Result<Value> {
+    let manager = bootstrap.pointer_mut(HTTP_CONNECTION_MANAGER).and_then(Value::as_object_mut);
+    let manager = manager.context("no HTTP connection manager in the bootstrap")?;
+    let removed = manager.remove("early_header_mutation_extensions");
+    ensure!(removed.is_some(), "no early header mutation in the bootstrap");
+    let filters = manager.get_mut("http_filters").and_then(Value::as_array_mut).context("no filters")?;
+    ensure!(filters.len() == 2, "other filters than ours and the router: {filters:?}");
+    filters.remove(0);
+    manager.insert("route_config".to_owned(), json!({"name": "outbound", "virtual_hosts": virtual_hosts}));
+    Ok(bootstrap)
+}
+
+/// Row 1: all to the first cluster.
+fn catch_all(bootstrap: &Value, action: &Value) -> Result<Value> {
+    let cluster = bootstrap.pointer("/static_resources/clusters/0/name").context("no cluster")?;
+    Ok(json!({
+        "name": "all",
+        "domains": ["*"],
+        "routes": [{"match": {"prefix": "/"}, "route": action_to(action, cluster, None)}],
+    }))
+}
+
+/// Row 2: the virtual hosts of the plugin config, with the same domains, as Envoy's own.
+fn virtual_hosts(plugin_config: &Value, action: &Value) -> Result<Vec<Value>> {
+    let hosts = plugin_config["virtualHosts"].as_array().context("no virtual hosts")?;
+    let convert = |host: &Value| -> Result<Value> {
+        let routes = host["routes"].as_array().context("no routes")?;
+        Ok(json!({
+            "name": host["name"],
+            "domains": host["domains"],
+            "routes": routes.iter().map(|route| own_route(route, action)).collect::<Result<Vec<_>>>()?,
+        }))
+    };
+    hosts.iter().map(|host| convert(host).with_context(|| format!("{host}"))).collect()
+}
+
+fn own_route(route: &Value, action: &Value) -> Result<Value> {
+    let matcher = match route.get("match") {
+        None => json!({"prefix": "/"}),
+        Some(matcher) => {
+            ensure!(matcher.as_object().is_some_and(|object| object.len() == 1), "not by path alone");
+            json!({"prefix": matcher["path"].get("prefix").context("no match by prefix")?})
+        }
+    };
+    let target = &route["route"];
+    let cluster = target.get("cluster").context("no cluster")?;
+    Ok(json!({"match": matcher, "route": action_to(action, cluster, target.get("rewrite"))}))
+}
+
+fn action_to(action: &Value, cluster: &Value, rewrite: Option<&Value>) -> Value {
+    let mut action = action.clone();
+    action["cluster"] = cluster.clone();
+    if let Some(rewrite) = rewrite {
+        action["prefix_rewrite"] = rewrite["path"].clone();
+        action["host_rewrite_literal"] = rewrite["authority"].clone();
+    }
+    action
+}
