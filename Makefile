@@ -42,9 +42,9 @@ lint: system ## Check format and run clippy; shellcheck, yamllint, hadolint wher
 	@tools/lint.sh
 
 .PHONY: bench
-bench: system envoy wasm ## Compare the cost per request with Envoy's own routes
+bench: system envoy wasm ## Compare the cost per request with Envoy's own routes (BENCH_ARGS: its options)
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
-	@cargo run --release --locked --quiet -p portolan-e2e --bin bench
+	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
 
 .PHONY: tools
 tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the module that Envoy loads, for wasm32-wasip1.
+# Builds the module that Envoy loads, for wasm32-wasip1, and removes the exports
+# that Envoy need not call (tools/trim-exports).
 #
 #   tools/wasm.sh target    makes sure that a toolchain for the target is there
 #   tools/wasm.sh build     builds the module and copies it to portolan.wasm
@@ -92,7 +93,7 @@ debian_cargo() {
 }
 
 build() {
-  local built
+  local built trimmed
   if [ "$toolchain" = debian ]; then
     # Another compiler, so another folder.
     target_dir="$target_dir/debian"
@@ -105,12 +106,14 @@ build() {
       --target "$target" --target-dir "$target_dir"
   fi
   built="$target_dir/$target/$profile/portolan_filter.wasm"
-  if cmp -s "$built" portolan.wasm; then
+  trimmed="$target_dir/$target/$profile/portolan.wasm"
+  cargo run --locked --quiet --package portolan-trim-exports -- "$built" "$trimmed"
+  if cmp -s "$trimmed" portolan.wasm; then
     say "portolan.wasm is up to date"
     return 0
   fi
   # A rename, since an Envoy may be reading the file.
-  install -m 644 "$built" "portolan.wasm.new.$$"
+  install -m 644 "$trimmed" "portolan.wasm.new.$$"
   mv "portolan.wasm.new.$$" portolan.wasm
   say "portolan.wasm: $(wc -c <portolan.wasm) bytes"
 }
