@@ -46,7 +46,7 @@ fn trim(module: &mut Module) -> Result<()> {
         .exports
         .iter()
         .filter(|export| !KEPT.contains(&export.name.as_str()))
-        .map(|export| export.id())
+        .map(walrus::Export::id)
         .collect();
     for id in others {
         module.exports.delete(id);
