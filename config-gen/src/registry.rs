@@ -1,24 +1,93 @@
-//! The registry: which services the client sees (spec sections 1.5 and 2).
+//! The registry: which services the client sees (spec sections 1.5, 1.7 and 2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::{Options, Profile};
-use crate::resource::service_entry::{Location, Port, ProtocolClass};
-use crate::resource::{Meta, ServiceEntry, Spanned};
+use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
+use crate::resource::{KubernetesService, Meta, Resources, ServiceEntry, Spanned};
+use crate::source::Span;
 
-/// A service: one host of one or more ServiceEntries.
+/// What a service was made from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// A ServiceEntry.
+    Entry(&'a ServiceEntry),
+    /// A Kubernetes Service (KS rows).
+    Kubernetes(&'a KubernetesService),
+}
+
+impl<'a> Origin<'a> {
+    /// Name, namespace and so on.
+    pub fn meta(self) -> &'a Meta {
+        match self {
+            Self::Entry(entry) => &entry.meta,
+            Self::Kubernetes(service) => &service.meta,
+        }
+    }
+
+    fn export_to(self) -> &'a [Spanned<String>] {
+        match self {
+            Self::Entry(entry) => &entry.export_to,
+            Self::Kubernetes(service) => &service.export_to,
+        }
+    }
+
+    fn ports(self) -> &'a [Port] {
+        match self {
+            Self::Entry(entry) => &entry.ports,
+            Self::Kubernetes(service) => &service.ports,
+        }
+    }
+
+    fn is_kubernetes(self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+}
+
+/// A service: one host of a Kubernetes Service, or of one or more ServiceEntries.
 #[derive(Debug)]
 pub struct Service<'a> {
     /// Lower case; `*.x` is a wildcard.
     pub host: &'a str,
-    /// The entry that settles everything but further ports (SE-C-01).
-    pub entry: &'a ServiceEntry,
+    /// What settles everything but further ports and endpoints (SE-C-01).
+    pub origin: Origin<'a>,
     /// Ports by number.
     pub ports: BTreeMap<u16, &'a Port>,
+    /// The ServiceEntries that give ports and endpoints, oldest first (SE-C-02, SE-C-03).
+    pub members: Vec<&'a ServiceEntry>,
+    /// Further hosts: Kubernetes Services of type `ExternalName` (KS-04).
+    pub aliases: Vec<&'a str>,
 }
 
-impl Service<'_> {
+impl<'a> Service<'a> {
+    /// The resource that settles it.
+    pub fn meta(&self) -> &'a Meta {
+        self.origin.meta()
+    }
+
+    /// How endpoints are found. A Kubernetes Service has none in a file: its name is resolved
+    /// (KS-06).
+    pub fn resolution(&self) -> Resolution {
+        match self.origin {
+            Origin::Entry(entry) => entry.resolution(),
+            Origin::Kubernetes(_) => Resolution::Dns,
+        }
+    }
+
+    /// Names that the certificate must carry (SE-20).
+    pub fn subject_alt_names(&self) -> &'a [Spanned<String>] {
+        match self.origin {
+            Origin::Entry(entry) => &entry.subject_alt_names,
+            Origin::Kubernetes(_) => &[],
+        }
+    }
+
+    /// Every pod has a name below the service's (KS-03).
+    pub fn is_headless(&self) -> bool {
+        matches!(self.origin, Origin::Kubernetes(service) if service.headless)
+    }
+
     /// Whether plaintext HTTP is expected on `port` (SE-P rows).
     pub fn is_http_on(&self, port: u16) -> bool {
         self.ports
@@ -38,157 +107,393 @@ impl Service<'_> {
 #[derive(Debug, Default)]
 pub struct Registry<'a> {
     services: BTreeMap<&'a str, Service<'a>>,
+    /// Kubernetes Services that are other names (KS-04), by their host.
+    aliases: BTreeMap<&'a str, &'a KubernetesService>,
+}
+
+/// A resource that has a host.
+#[derive(Clone, Copy)]
+struct Claim<'a> {
+    host: &'a str,
+    place: Span,
+    field: &'static str,
+    origin: Origin<'a>,
 }
 
 impl<'a> Registry<'a> {
     /// Settles visibility and conflicts; both are reported.
-    pub fn build(entries: &'a [ServiceEntry], options: &Options, diagnostics: &mut Diagnostics) -> Self {
-        let mut visible: Vec<&ServiceEntry> = Vec::new();
-        for entry in entries {
-            if is_exported_to(&entry.export_to, &entry.meta, &options.client_namespace) {
-                visible.push(entry);
-                warn_of_location(entry, options, diagnostics);
-            } else {
-                diagnostics.push(
-                    Diagnostic::note(
-                        "not-exported",
-                        format!(
-                            "`exportTo` hides it from the client's namespace `{}`",
-                            options.client_namespace
-                        ),
-                    )
-                    .resource(entry.meta.title())
-                    .at(entry.meta.name.span)
-                    .field("spec.exportTo")
-                    .rule("VIS-01")
-                    .help("choose another client with `--client-namespace`"),
-                );
+    pub fn build(resources: &Resources<'a>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
+        let mut by_host: BTreeMap<&str, Vec<Claim<'a>>> = BTreeMap::new();
+        for claim in visible(resources, options, diagnostics) {
+            by_host.entry(claim.host).or_default().push(claim);
+        }
+        let mut registry = Self::default();
+        for (host, claims) in by_host {
+            match settle(host, &claims, options, diagnostics) {
+                Some(Service { origin: Origin::Kubernetes(service), .. })
+                    if service.external_name.is_some() =>
+                {
+                    registry.aliases.insert(host, service);
+                }
+                Some(service) => drop(registry.services.insert(host, service)),
+                None => {}
             }
         }
-        // Oldest first; files seldom have a timestamp, then by name, then as given (SE-21).
-        visible.sort_by_key(|entry| {
-            (entry.meta.creation_timestamp, entry.meta.namespace.as_str(), entry.meta.name.value.as_str())
-        });
-        let mut by_host: BTreeMap<&str, Vec<(&Spanned<String>, &ServiceEntry)>> = BTreeMap::new();
-        for entry in visible {
-            for host in &entry.hosts {
-                by_host.entry(host).or_default().push((host, entry));
-            }
-        }
-        let services = by_host
-            .into_iter()
-            .filter_map(|(host, claims)| Some((host, settle(host, &claims, options, diagnostics)?)))
-            .collect();
-        Self { services }
+        registry.attach_aliases(diagnostics);
+        approximated(&registry, diagnostics);
+        registry
     }
 
     /// All services, by host.
-    pub fn services(&self) -> impl Iterator<Item = &Service<'a>> {
+    pub fn services(&self) -> impl Iterator<Item = &Service<'a>> + Clone {
         self.services.values()
     }
 
-    /// The service whose host is exactly `host`.
+    /// Whether `host` is a service's own.
+    pub(crate) fn has(&self, host: &str) -> bool {
+        self.services.contains_key(host)
+    }
+
+    /// The service that `host` means as a destination: the one of that host, or the one that an
+    /// `ExternalName` service of that host names, one hop only (KS-04).
     pub fn get(&self, host: &str) -> Option<&Service<'a>> {
-        self.services.get(host)
+        self.services.get(host).or_else(|| {
+            let target = self.aliases.get(host)?.external_name.as_ref()?;
+            self.services.get(target.as_str())
+        })
+    }
+
+    /// The `ExternalName` service of that host.
+    pub(crate) fn alias(&self, host: &str) -> Option<&'a KubernetesService> {
+        self.aliases.get(host).copied()
+    }
+
+    /// Gives each service its further names; chains are followed (KS-04).
+    fn attach_aliases(&mut self, diagnostics: &mut Diagnostics) {
+        for (host, alias) in &self.aliases {
+            let mut seen = BTreeSet::from([*host]);
+            let mut target = alias.external_name.as_ref();
+            while let Some(next) = target.and_then(|name| self.aliases.get(name.as_str())) {
+                if !seen.insert(&next.host) {
+                    target = None;
+                    break;
+                }
+                target = next.external_name.as_ref();
+            }
+            let Some(name) = &alias.external_name else { continue };
+            if let Some(service) = target.and_then(|target| self.services.get_mut(target.as_str())) {
+                service.aliases.push(host);
+                continue;
+            }
+            let message = match target {
+                Some(target) => {
+                    format!("`{host}` stands for `{}`, which is not in the registry", target.value)
+                }
+                None => format!("`{host}` stands for itself in the end"),
+            };
+            diagnostics.push(
+                Diagnostic::warning("unknown-external-name", message + "; requests for it are refused")
+                    .resource(alias.meta.title())
+                    .at(name.span)
+                    .field("spec.externalName")
+                    .rule("KS-04")
+                    .help("add a ServiceEntry for the host that is meant"),
+            );
+        }
     }
 }
 
-/// One service out of all entries that claim its host.
+/// What the client's namespace may see, oldest first.
+fn visible<'a>(
+    resources: &Resources<'a>,
+    options: &Options,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Claim<'a>> {
+    let entries = resources.service_entries.iter().map(Origin::Entry);
+    let services = resources.kubernetes_services.iter().map(Origin::Kubernetes);
+    let mut visible: Vec<Origin<'a>> = Vec::new();
+    for origin in entries.chain(services) {
+        let meta = origin.meta();
+        if is_exported_to(origin.export_to(), meta, &options.client_namespace) {
+            visible.push(origin);
+            if let Origin::Entry(entry) = origin {
+                warn_of_location(entry, options, diagnostics);
+            }
+            continue;
+        }
+        let (field, rule) = match origin {
+            Origin::Entry(_) => ("spec.exportTo", "VIS-01"),
+            Origin::Kubernetes(_) => ("metadata.annotations[networking.istio.io/exportTo]", "KS-05"),
+        };
+        diagnostics.push(
+            Diagnostic::note(
+                "not-exported",
+                format!("`exportTo` hides it from the client's namespace `{}`", options.client_namespace),
+            )
+            .resource(meta.title())
+            .at(meta.name.span)
+            .field(field)
+            .rule(rule)
+            .help("choose another client with `--client-namespace`"),
+        );
+    }
+    // Oldest first; files seldom have a timestamp, then by name, then as given (SE-21).
+    visible.sort_by_key(|origin| {
+        let meta = origin.meta();
+        (meta.creation_timestamp, meta.namespace.as_str(), meta.name.value.as_str())
+    });
+    let mut claims = Vec::new();
+    for origin in visible {
+        match origin {
+            Origin::Entry(entry) => claims.extend(entry.hosts.iter().map(|host| Claim {
+                host,
+                place: host.span,
+                field: "spec.hosts",
+                origin,
+            })),
+            Origin::Kubernetes(service) => claims.push(Claim {
+                host: &service.host,
+                place: service.meta.name.span,
+                field: "metadata.name",
+                origin,
+            }),
+        }
+    }
+    claims
+}
+
+/// The claim that gives the service: one of the client's own namespace, else a Kubernetes
+/// Service, else the first exported by name to the client, else the first (SE-C-04). Within a
+/// namespace a Kubernetes Service comes first (SE-C-05, KS-08).
+fn winner<'c, 'a>(claims: &'c [Claim<'a>], client: &str) -> Option<&'c Claim<'a>> {
+    claims.iter().min_by_key(|claim| {
+        let meta = claim.origin.meta();
+        (meta.namespace != client, !claim.origin.is_kubernetes(), is_public(claim.origin.export_to()))
+    })
+}
+
+/// One service out of all claims on its host; who wins and who loses is reported.
 fn settle<'a>(
     host: &'a str,
-    claims: &[(&'a Spanned<String>, &'a ServiceEntry)],
+    claims: &[Claim<'a>],
     options: &Options,
     diagnostics: &mut Diagnostics,
 ) -> Option<Service<'a>> {
-    // The client's own namespace, else the first (SE-C-04).
-    let (_, first) = claims
-        .iter()
-        .find(|(_, entry)| entry.meta.namespace == options.client_namespace)
-        .or_else(|| claims.first())?;
-    let mut service = Service { host, entry: first, ports: ports(first) };
-    for (place, other) in claims {
-        if std::ptr::eq(*other, *first) {
+    let first = winner(claims, &options.client_namespace)?;
+    let mut service = Service {
+        host,
+        origin: first.origin,
+        ports: ports(first.origin),
+        members: match first.origin {
+            Origin::Entry(entry) => vec![entry],
+            Origin::Kubernetes(_) => Vec::new(),
+        },
+        aliases: Vec::new(),
+    };
+    let winner = first.origin.meta();
+    for claim in claims {
+        let loser = claim.origin.meta();
+        if std::ptr::eq(loser, winner) {
             continue;
         }
         let conflict = |diagnostic: Diagnostic| {
             diagnostic
-                .resource(other.meta.title())
-                .at(place.span)
-                .field("spec.hosts")
-                .also(format!("`{}` has it", first.meta.title()), first.meta.name.span)
+                .resource(loser.title())
+                .at(claim.place)
+                .field(claim.field)
+                .also(format!("`{}` has it", winner.title()), winner.name.span)
         };
-        if other.meta.namespace != first.meta.namespace {
+        if loser.namespace != winner.namespace {
+            let rule = if first.origin.is_kubernetes() { "SE-C-05" } else { "SE-C-04" };
             diagnostics.push(
                 conflict(Diagnostic::warning(
                     "host-in-other-namespace",
-                    format!("`{host}` is taken from namespace `{}`", first.meta.namespace),
+                    format!("`{host}` is taken from namespace `{}`", winner.namespace),
                 ))
-                .rule("SE-C-04")
+                .rule(rule)
                 .help("remove one of the two, or narrow its `exportTo`"),
             );
-        } else if same_settings(first, other) {
-            merge_ports(&mut service, other, &conflict, diagnostics);
-        } else {
-            diagnostics.push(
-                conflict(Diagnostic::error(
-                    "conflicting-service-entries",
-                    format!("two entries of one namespace give `{host}` different resolution or `exportTo`"),
-                ))
-                .rule("SE-C-03")
-                .help("put all ports of the host into one ServiceEntry"),
-            );
+            continue;
+        }
+        match (first.origin, claim.origin) {
+            (Origin::Entry(one), Origin::Entry(other)) => {
+                diagnostics.extend(join(&mut service, one, other).map(conflict));
+            }
+            _ => diagnostics.push(conflict(beside_kubernetes(&service, claim.origin.ports()))),
         }
     }
     Some(service)
 }
 
-/// Adds the ports that the service doesn't have yet (SE-C-03).
-fn merge_ports<'a>(
-    service: &mut Service<'a>,
-    other: &'a ServiceEntry,
-    conflict: &dyn Fn(Diagnostic) -> Diagnostic,
-    diagnostics: &mut Diagnostics,
-) {
-    for (number, port) in ports(other) {
-        let known = service.ports.entry(number).or_insert(port);
-        if known.protocol.value == port.protocol.value {
-            continue;
-        }
-        diagnostics.push(
-            conflict(Diagnostic::error(
-                "conflicting-service-entries",
-                format!(
-                    "port {number} of `{}` is {} here and {} there",
-                    service.host, port.protocol.value, known.protocol.value
-                ),
-            ))
-            .rule("SE-C-08")
-            .help("give the port one protocol"),
-        );
+/// A ServiceEntry for the host of a Kubernetes Service: nothing is taken from it (KS-08).
+fn beside_kubernetes(service: &Service<'_>, ports: &[Port]) -> Diagnostic {
+    let host = service.host;
+    let differing = ports.iter().find(|port| {
+        let known = service.ports.get(&port.number.value);
+        known.is_none_or(|known| known.protocol.class() != port.protocol.class())
+    });
+    match differing {
+        Some(port) => Diagnostic::error(
+            "conflicting-service-entries",
+            format!(
+                "port {} of `{host}` is not as the Kubernetes Service of that name has it, which counts",
+                port.number.value
+            ),
+        )
+        .rule("KS-08")
+        .help("add the port to the Kubernetes Service, or take the ServiceEntry out"),
+        None => Diagnostic::warning(
+            "kubernetes-service-wins",
+            format!("`{host}` is taken from the Kubernetes Service of that name, and nothing from this"),
+        )
+        .rule("KS-08"),
     }
 }
 
-fn same_settings(one: &ServiceEntry, other: &ServiceEntry) -> bool {
-    let exports = |entry: &ServiceEntry| {
-        let mut names: Vec<String> = entry.export_to.iter().map(|name| name.value.clone()).collect();
-        names.sort_unstable();
-        names
+/// Adds to `service`, made from `one`, what a younger entry of its namespace brings: ports
+/// that it doesn't have, and endpoints (SE-C-02, SE-C-03). Returns what is wrong with that.
+fn join<'a>(
+    service: &mut Service<'a>,
+    one: &'a ServiceEntry,
+    other: &'a ServiceEntry,
+) -> impl Iterator<Item = Diagnostic> + use<'a> {
+    let host = service.host;
+    let error = |message: String, rule, help: &str| {
+        Diagnostic::error("conflicting-service-entries", message).rule(rule).help(help)
     };
-    let endpoints = |entry: &ServiceEntry| -> Vec<_> {
-        entry
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.address.as_ref().map(|text| text.value.clone()))
-            .collect()
-    };
-    one.resolution() == other.resolution()
-        && exports(one) == exports(other)
-        // Istio gathers the endpoints of all entries (SE-C-02).
-        && endpoints(one) == endpoints(other)
+    let mut found = Vec::new();
+    let same_ports = same_ports(one, other);
+    if one.resolution() != other.resolution() || (!same_ports && !same_settings(one, other)) {
+        found.push(error(
+            format!(
+                "two entries of one namespace give `{host}` different resolution, `exportTo`, labels or selector"
+            ),
+            "SE-C-03",
+            "put all ports of the host into one ServiceEntry",
+        ));
+        return found.into_iter();
+    }
+    service.members.push(other);
+    if same_ports {
+        found.push(
+            Diagnostic::warning(
+                "duplicate-service-entry",
+                format!(
+                    "`{host}` has the same ports already; the settings there count, and the endpoints of both"
+                ),
+            )
+            .rule("SE-C-02")
+            .help("make one ServiceEntry of the two"),
+        );
+        return found.into_iter();
+    }
+    for (number, port) in ports(Origin::Entry(other)) {
+        let Some(known) = service.ports.get(&number) else {
+            service.ports.insert(number, port);
+            continue;
+        };
+        if known.protocol.value != port.protocol.value {
+            found.push(error(
+                format!(
+                    "port {number} of `{host}` is {} here and {} there",
+                    port.protocol.value, known.protocol.value
+                ),
+                "SE-C-08",
+                "give the port one protocol",
+            ));
+        } else {
+            found.push(
+                Diagnostic::warning(
+                    "conflicting-port",
+                    format!(
+                        "port {number} of `{host}` is defined a second time; the definition there counts"
+                    ),
+                )
+                .rule("SE-C-08")
+                .help("define it once"),
+            );
+        }
+    }
+    found.into_iter()
 }
 
-fn ports(entry: &ServiceEntry) -> BTreeMap<u16, &Port> {
-    entry.ports.iter().map(|port| (port.number.value, port)).collect()
+/// Whether Istio takes the port lists for the same.
+fn same_ports(one: &ServiceEntry, other: &ServiceEntry) -> bool {
+    let list = |entry: &ServiceEntry| -> Vec<_> {
+        let port = |port: &Port| (port.number.value, port.name.value.clone(), port.protocol.value);
+        entry.ports.iter().map(port).collect()
+    };
+    list(one) == list(other)
+}
+
+/// What has to be equal for ports to be joined (SE-C-03).
+fn same_settings(one: &ServiceEntry, other: &ServiceEntry) -> bool {
+    let exports = |entry: &ServiceEntry| -> BTreeSet<String> {
+        entry.export_to.iter().map(|name| name.value.clone()).collect()
+    };
+    exports(one) == exports(other) && one.meta.labels == other.meta.labels
+}
+
+/// Ports by number; where a number serves UDP as well, the other one.
+fn ports(origin: Origin<'_>) -> BTreeMap<u16, &Port> {
+    let mut ports: BTreeMap<u16, &Port> = BTreeMap::new();
+    for port in origin.ports() {
+        let slot = ports.entry(port.number.value).or_insert(port);
+        if slot.protocol.class() == ProtocolClass::Udp {
+            *slot = port;
+        }
+    }
+    ports
+}
+
+/// Says what is otherwise than in a cluster, once for all services of a sort.
+fn approximated(registry: &Registry<'_>, diagnostics: &mut Diagnostics) {
+    let kubernetes: Vec<&KubernetesService> = registry
+        .services()
+        .filter_map(|service| match service.origin {
+            Origin::Kubernetes(kubernetes) => Some(kubernetes),
+            Origin::Entry(_) => None,
+        })
+        .collect();
+    let note = |services: &[&KubernetesService], what: &str| {
+        let first = services.first()?;
+        let count = match services.len() {
+            1 => "a Kubernetes Service is".to_owned(),
+            count => format!("{count} Kubernetes Services are"),
+        };
+        Some(
+            Diagnostic::note("kubernetes-service-approximated", format!("{count} {what}"))
+                .resource(first.meta.title())
+                .at(first.meta.name.span)
+                .field("spec"),
+        )
+    };
+    let (headless, others): (Vec<_>, Vec<_>) = kubernetes.iter().partition(|service| service.headless);
+    diagnostics.extend(
+        note(&others, "reached by name, so that the cluster and not Envoy chooses the pod")
+            .map(|note| note.rule("KS-06")),
+    );
+    diagnostics.extend(
+        note(&headless, "headless: a request for a pod by its name goes to any pod of the service")
+            .map(|note| note.rule("KS-03")),
+    );
+    for service in headless {
+        for name in &service.named_target_ports {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "named-target-port",
+                    format!(
+                        "which port `{}` is, only the pods say; the service's own port is dialled",
+                        name.value
+                    ),
+                )
+                .resource(service.meta.title())
+                .at(name.span)
+                .rule("KS-06")
+                .help("write the number as `targetPort`, or lead to it with `--upstream-port`"),
+            );
+        }
+    }
 }
 
 /// Says how a missing `location` is read, where that isn't settled by an option.
@@ -212,7 +517,8 @@ fn warn_of_location(entry: &ServiceEntry, options: &Options, diagnostics: &mut D
 }
 
 /// The location in force. It never changes routing (SE-14).
-pub fn location(entry: &ServiceEntry, options: &Options) -> Location {
+pub fn location(origin: Origin<'_>, options: &Options) -> Location {
+    let Origin::Entry(entry) = origin else { return Location::MeshInternal };
     let written = entry.location.as_ref().map(|location| location.value);
     written.or(options.default_location).unwrap_or(match options.profile {
         Profile::Standalone => Location::MeshInternal,
@@ -222,10 +528,13 @@ pub fn location(entry: &ServiceEntry, options: &Options) -> Location {
 
 /// Whether a resource's `exportTo` lets `namespace` see it (VIS-01, VIS-03).
 pub fn is_exported_to(export_to: &[Spanned<String>], meta: &Meta, namespace: &str) -> bool {
-    export_to.is_empty()
+    is_public(export_to)
         || export_to.iter().any(|entry| match entry.as_str() {
-            "*" => true,
             "." => meta.namespace == namespace,
             name => name == namespace,
         })
+}
+
+fn is_public(export_to: &[Spanned<String>]) -> bool {
+    export_to.is_empty() || export_to.iter().any(|entry| entry.value == "*")
 }

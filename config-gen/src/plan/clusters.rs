@@ -88,7 +88,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 endpoints: endpoints(input, service, port),
                 http2: port.protocol.is_http2(),
                 tls,
-                external: location(service.entry, input.options) == Location::MeshExternal,
+                external: location(service.origin, input.options) == Location::MeshExternal,
             };
             if needs_passthrough_cluster(input, service, number) {
                 clusters.push(Cluster {
@@ -108,7 +108,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
 }
 
 fn discovery(service: &Service<'_>) -> Discovery {
-    match service.entry.resolution() {
+    match service.resolution() {
         Resolution::DnsRoundRobin => Discovery::LogicalDns,
         Resolution::Static => Discovery::Static,
         // The others are refused when the entry is read.
@@ -119,15 +119,14 @@ fn discovery(service: &Service<'_>) -> Discovery {
 fn endpoints(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Vec<Endpoint> {
     let registry_port = port.target_port.as_ref().unwrap_or(&port.number).value;
     let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
-    let entry = service.entry;
-    if entry.endpoints.is_empty() {
+    let written = service.members.iter().flat_map(|entry| &entry.endpoints);
+    if written.clone().next().is_none() {
         let by_name = discovery(service) != Discovery::Static && !service.host.starts_with('*');
         return Vec::from_iter(
             by_name.then(|| Endpoint::Socket(service.host.to_owned(), dialled(registry_port))),
         );
     }
-    let addressed =
-        entry.endpoints.iter().filter_map(|endpoint| Some((endpoint, endpoint.address.as_ref()?)));
+    let addressed = written.filter_map(|endpoint| Some((endpoint, endpoint.address.as_ref()?)));
     addressed
         .map(|(endpoint, address)| match address.strip_prefix("unix://") {
             Some(path) => Endpoint::Pipe(path.to_owned()),
@@ -178,7 +177,7 @@ fn from_settings(settings: &TlsSettings, service: &Service<'_>) -> UpstreamTls {
 }
 
 fn subject_alt_names(service: &Service<'_>) -> Vec<String> {
-    service.entry.subject_alt_names.iter().map(|name| name.value.clone()).collect()
+    service.subject_alt_names().iter().map(|name| name.value.clone()).collect()
 }
 
 /// What TLS settings do that one may not expect.

@@ -5,6 +5,7 @@
 
 pub mod destination_rule;
 mod domain;
+pub mod kubernetes_service;
 mod read;
 pub mod service_entry;
 pub(crate) mod validate;
@@ -16,6 +17,7 @@ use std::ops::Deref;
 use crate::source::Span;
 
 pub use destination_rule::DestinationRule;
+pub use kubernetes_service::KubernetesService;
 pub use service_entry::ServiceEntry;
 pub use virtual_service::VirtualService;
 
@@ -46,6 +48,19 @@ impl<T> Deref for Spanned<T> {
     fn deref(&self) -> &T {
         &self.value
     }
+}
+
+/// All resources of the input, by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resources<'a> {
+    /// The ServiceEntry objects.
+    pub service_entries: &'a [ServiceEntry],
+    /// The Kubernetes Service objects.
+    pub kubernetes_services: &'a [KubernetesService],
+    /// The VirtualService objects.
+    pub virtual_services: &'a [VirtualService],
+    /// The DestinationRule objects.
+    pub destination_rules: &'a [DestinationRule],
 }
 
 /// What every resource has.

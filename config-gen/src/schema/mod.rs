@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod destination_rule;
 mod duration;
 pub mod kinds;
+mod kubernetes_service;
 pub mod markdown;
 mod service_entry;
 pub(crate) mod suggest;
@@ -103,6 +104,11 @@ impl Field {
         self
     }
 
+    const fn approximated(mut self, why: &'static str) -> Self {
+        self.support = Support::Approximated(why);
+        self
+    }
+
     const fn ignored(mut self, why: &'static str) -> Self {
         self.support = Support::Ignored(why);
         self
@@ -133,6 +139,8 @@ pub enum Ty {
         /// The greatest.
         max: i64,
     },
+    /// A port by its number, or by a name.
+    IntOrString,
     /// Any number.
     Number {
         /// The least.
@@ -234,11 +242,12 @@ const fn map(value: &'static Ty) -> Ty {
 }
 
 /// The kinds with their tables.
-pub fn tables() -> [(&'static str, &'static Object); 3] {
+pub fn tables() -> [(&'static str, &'static Object); 4] {
     [
         ("ServiceEntry", &service_entry::SPEC),
         ("VirtualService", &virtual_service::SPEC),
         ("DestinationRule", &destination_rule::SPEC),
+        ("Service", &kubernetes_service::SPEC),
     ]
 }
 

@@ -1,0 +1,363 @@
+//! Which services there are, what they are called and where they are: KS, SE, VIS and OTP rows.
+//! Decisions are the engine's, on the plugin config that the plan comes to.
+
+use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
+use config_gen::input::{self, ReadOptions};
+use config_gen::options::{Options, Profile};
+use config_gen::plan::{Cluster, Discovery, Endpoint, Plan};
+use config_gen::source::Sources;
+use portolan_engine::{Decision, Engine, NoTrace, Request};
+
+/// A plan with what was said on the way.
+struct Planned {
+    plan: Plan,
+    found: Vec<Diagnostic>,
+    engine: Engine,
+}
+
+impl Planned {
+    fn codes(&self) -> Vec<&str> {
+        self.found.iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    fn of_code(&self, code: &str) -> &Diagnostic {
+        self.found.iter().find(|diagnostic| diagnostic.code == code).unwrap_or_else(|| {
+            panic!("no `{code}` in {:?}", self.codes());
+        })
+    }
+
+    fn errors(&self) -> Vec<&str> {
+        let errors = self.found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.map(|diagnostic| diagnostic.code).collect()
+    }
+
+    /// The cluster that a request for `host` on `port` goes to, or the status that it gets.
+    fn on(&self, port: u16, host: &str) -> String {
+        let request = Request {
+            listener_port: port,
+            method: b"GET",
+            scheme: b"http",
+            authority: host.as_bytes(),
+            path: b"/",
+            headers: &[],
+        };
+        match self.engine.decide(&request, &mut NoTrace) {
+            Decision::Forward(forward) => {
+                assert_eq!(forward.authority, None, "the Host header stays");
+                forward.cluster.unwrap_or("no cluster").to_owned()
+            }
+            Decision::Respond(reply) => reply.status.to_string(),
+            Decision::Pass => "pass".to_owned(),
+        }
+    }
+
+    /// On the listener for port 80.
+    fn get(&self, host: &str) -> String {
+        self.on(80, host)
+    }
+
+    fn cluster(&self, name: &str) -> &Cluster {
+        self.plan.clusters.iter().find(|cluster| cluster.name == name).unwrap_or_else(|| {
+            let names: Vec<_> = self.plan.clusters.iter().map(|cluster| &cluster.name).collect();
+            panic!("no cluster `{name}` in {names:?}")
+        })
+    }
+
+    fn has_cluster(&self, name: &str) -> bool {
+        self.plan.clusters.iter().any(|cluster| cluster.name == name)
+    }
+
+    fn server_names(&self, port: u16) -> Vec<&str> {
+        let routes = self.plan.sni_routes.iter().filter(|route| route.port == port);
+        routes.map(|route| route.server_name.as_str()).collect()
+    }
+}
+
+fn plan_with(yaml: &str, options: &Options) -> Planned {
+    let mut sources = Sources::new();
+    sources.add("in.yaml", yaml);
+    let read = input::read(sources, &ReadOptions::default());
+    assert!(!read.diagnostics.has_errors(), "{}", read.diagnostics.render(&read.sources));
+    let mut found = Diagnostics::new();
+    let plan = Plan::of(&read.resources(), options, &mut found);
+    for diagnostic in &found {
+        assert!(diagnostic.span.is_some() && diagnostic.resource.is_some(), "{diagnostic:?}");
+    }
+    let engine = Engine::new(plan.proxy_config(options)).unwrap();
+    Planned { plan, found: found.into_iter().collect(), engine }
+}
+
+fn plan(yaml: &str) -> Planned {
+    plan_with(yaml, &Options::default())
+}
+
+/// Profile istio, with listeners for these ports, REGISTRY_ONLY as in the test vectors.
+fn istio(ports: &[u16]) -> Options {
+    let mut options = Options { profile: Profile::Istio, ..standalone(ports) };
+    options.outbound_policy = Some(config_gen::options::OutboundPolicy::RegistryOnly);
+    options
+}
+
+fn standalone(ports: &[u16]) -> Options {
+    let mut options = Options::default();
+    options.envoy.listeners =
+        ports.iter().map(|port| format!("{port}=127.0.0.1:0").parse().unwrap()).collect();
+    options
+}
+
+fn client(namespace: &str) -> Options {
+    Options { client_namespace: namespace.into(), ..istio(&[80]) }
+}
+
+fn object(api: &str, kind: &str, meta: &str, spec: &str) -> String {
+    format!("---\napiVersion: {api}\nkind: {kind}\nmetadata: {meta}\nspec: {spec}\n")
+}
+
+fn service(meta: &str, spec: &str) -> String {
+    object("v1", "Service", meta, spec)
+}
+
+fn entry(meta: &str, spec: &str) -> String {
+    let location = if spec.contains("location") { "" } else { ", location: MESH_EXTERNAL" };
+    let resolution = if spec.contains("resolution") { "" } else { ", resolution: DNS" };
+    object("networking.istio.io/v1", "ServiceEntry", meta, &format!("{{{spec}{location}{resolution}}}"))
+}
+
+fn virtual_service(meta: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "VirtualService", meta, spec)
+}
+
+const HTTP: &str = "ports: [{number: 80, name: http, protocol: HTTP}]";
+
+/// SE `A` of the test vectors.
+fn a() -> String {
+    entry("{name: a}", &format!("hosts: [a.example.com], {HTTP}"))
+}
+
+const WEB: &str = "outbound|80||web.default.svc.cluster.local";
+
+fn web() -> String {
+    service("{name: web}", "{ports: [{port: 80, name: http}], clusterIP: 10.96.0.7}")
+}
+
+#[test]
+fn a_kubernetes_service_has_short_names() {
+    // TV-103, KS-01, VH-08
+    for options in [istio(&[80, 81]), standalone(&[80, 81])] {
+        let planned = plan_with(&web(), &options);
+        for host in [
+            "web",
+            "web.default",
+            "web.default.svc",
+            "web.default.svc.cluster.local",
+            "web.default.svc.cluster.local.",
+            "WEB:8080",
+        ] {
+            assert_eq!(planned.get(host), WEB, "{host}");
+        }
+        assert_eq!(planned.on(81, "web"), "502", "LI-08");
+        // KS-06
+        let cluster = planned.cluster(WEB);
+        assert_eq!(cluster.discovery, Discovery::StrictDns);
+        assert_eq!(cluster.endpoints, [Endpoint::Socket("web.default.svc.cluster.local".into(), 80)]);
+        assert!(!cluster.external);
+        let note = planned.of_code("kubernetes-service-approximated");
+        assert_eq!((note.severity, note.rule), (Severity::Note, Some("KS-06")));
+    }
+}
+
+#[test]
+fn names_depend_on_the_namespace_of_the_client() {
+    // TV-104
+    let planned = plan_with(
+        &service("{name: web, namespace: shop}", "{ports: [{port: 80, name: http}]}"),
+        &istio(&[80]),
+    );
+    assert_eq!(planned.get("web.shop"), "outbound|80||web.shop.svc.cluster.local");
+    assert_eq!(planned.get("web"), "502");
+}
+
+#[test]
+fn ports_of_a_kubernetes_service() {
+    // KS-02 in a plan; TV-105 has its unit test.
+    let spec = "{ports: [{port: 80, name: http, targetPort: web}, {port: 443, name: https}, {port: 87, name: http-u, protocol: UDP}, {port: 80, name: dns, protocol: UDP}, {port: 85, name: grpc-x}]}";
+    let planned = plan_with(&service("{name: web}", spec), &istio(&[80, 85, 443]));
+    assert_eq!(planned.errors(), [""; 0]);
+    // A number that serves both is the one of TCP.
+    assert_eq!(planned.get("web"), WEB);
+    assert_eq!(
+        planned.cluster(WEB).endpoints,
+        [Endpoint::Socket("web.default.svc.cluster.local".into(), 80)]
+    );
+    assert!(planned.cluster("outbound|85||web.default.svc.cluster.local").http2);
+    assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
+    assert!(planned.server_names(443).contains(&"web.default.svc.cluster.local"));
+    assert!(planned.server_names(443).contains(&"web"));
+    // Plain TCP can't be served yet, here as elsewhere.
+    let tcp = plan(&service("{name: db}", "{ports: [{port: 3306, name: db}]}"));
+    assert_eq!(tcp.errors(), ["tcp-not-supported"]);
+}
+
+#[test]
+fn pods_of_a_headless_service_have_names() {
+    // TV-106, KS-03, KS-06
+    let headless = |target: &str| {
+        let spec = format!("{{clusterIP: None, ports: [{{port: 80, name: http{target}}}]}}");
+        plan_with(&service("{name: db}", &spec), &istio(&[80]))
+    };
+    let planned = headless(", targetPort: 8080");
+    let cluster = "outbound|80||db.default.svc.cluster.local";
+    for host in ["db-0.db", "db-0.db.default.svc.cluster.local", "db-0.db.default.svc.cluster.local.", "db"] {
+        assert_eq!(planned.get(host), cluster, "{host}");
+    }
+    assert_eq!(
+        planned.cluster(cluster).endpoints,
+        [Endpoint::Socket("db.default.svc.cluster.local".into(), 8080)]
+    );
+    assert_eq!(planned.of_code("kubernetes-service-approximated").rule, Some("KS-03"));
+    let named = headless(", targetPort: web");
+    assert_eq!(named.of_code("named-target-port").rule, Some("KS-06"));
+    assert_eq!(
+        named.cluster(cluster).endpoints,
+        [Endpoint::Socket("db.default.svc.cluster.local".into(), 80)]
+    );
+    // A service with a cluster address has no such names.
+    assert_eq!(plan_with(&web(), &istio(&[80])).get("web-0.web"), "502");
+}
+
+fn alias(name: &str, target: &str) -> String {
+    let spec = format!("{{type: ExternalName, externalName: {target}, ports: [{{port: 80, name: http}}]}}");
+    service(&format!("{{name: {name}}}"), &spec)
+}
+
+#[test]
+fn an_external_name_is_another_name() {
+    // TV-107, KS-04
+    let cluster = "outbound|80||a.example.com";
+    let planned = plan_with(&(a() + &alias("ext", "A.example.com.")), &istio(&[80]));
+    for host in ["ext.default", "ext", "ext.default.svc.cluster.local", "ext.default.svc.cluster.local."] {
+        assert_eq!(planned.get(host), cluster, "{host}");
+    }
+    assert_eq!(planned.get("a.example.com"), cluster);
+    assert_eq!(planned.codes(), [""; 0]);
+    assert_eq!(planned.plan.clusters.len(), 1);
+    // Chains are followed.
+    let chain = a() + &alias("ext", "a.example.com") + &alias("two", "ext.default.svc.cluster.local");
+    assert_eq!(plan_with(&chain, &istio(&[80])).get("two"), cluster);
+    // TV-109, and a loop.
+    let gone = plan_with(&(a() + &alias("gone", "nowhere.example.com")), &istio(&[80]));
+    assert_eq!(gone.get("gone"), "502");
+    assert_eq!(gone.of_code("unknown-external-name").rule, Some("KS-04"));
+    let ring = alias("one", "two.default.svc.cluster.local") + &alias("two", "one.default.svc.cluster.local");
+    let ring = plan_with(&(a() + &ring), &istio(&[80]));
+    assert_eq!((ring.get("one").as_str(), ring.codes().len()), ("502", 2));
+    // By SNI too.
+    let tls = entry("{name: t}", "hosts: [t.example.com], ports: [{number: 443, name: tls, protocol: TLS}]");
+    let planned = plan_with(&(tls + &alias("ext", "t.example.com")), &istio(&[80, 443]));
+    assert!(planned.server_names(443).contains(&"ext.default.svc.cluster.local"));
+}
+
+#[test]
+fn a_destination_may_be_an_external_name() {
+    // TV-108, KS-04
+    let to = |host: &str| {
+        virtual_service(
+            "{name: v}",
+            &format!("{{hosts: [web], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}"),
+        )
+    };
+    let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &to("ext")), &istio(&[80]));
+    assert_eq!(planned.get("web"), "outbound|80||a.example.com");
+    assert_eq!(planned.errors(), [""; 0]);
+    // One hop only, which nobody means.
+    let chain = alias("ext", "a.example.com") + &alias("two", "ext.default.svc.cluster.local");
+    let planned = plan_with(&(a() + &web() + &chain + &to("two")), &istio(&[80]));
+    assert_eq!(planned.errors(), ["unknown-destination"]);
+    // Without the listener's port the alias stays in the cluster's name.
+    let portless = service("{name: ext}", "{type: ExternalName, externalName: a.example.com}");
+    let planned = plan_with(&(a() + &web() + &portless + &to("ext")), &istio(&[80]));
+    assert_eq!(planned.errors(), ["unknown-destination"]);
+    // A VirtualService for the alias gives it a virtual host of its own.
+    let own = virtual_service("{name: v}", "{hosts: [ext], http: [{route: [{destination: {host: web}}]}]}");
+    let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &own), &istio(&[80]));
+    assert_eq!(
+        (planned.get("ext").as_str(), planned.get("a.example.com").as_str()),
+        (WEB, "outbound|80||a.example.com")
+    );
+}
+
+#[test]
+fn an_annotation_says_who_sees_a_kubernetes_service() {
+    // KS-05, VIS-01
+    for (annotation, client_namespace, visible) in [
+        (None, "shop", true),
+        (Some("."), "shop", false),
+        (Some("."), "default", true),
+        (Some("a, shop"), "shop", true),
+        (Some("*"), "shop", true),
+        (Some("~"), "default", false),
+    ] {
+        let meta = match annotation {
+            Some(text) => format!("{{name: web, annotations: {{networking.istio.io/exportTo: '{text}'}}}}"),
+            None => "{name: web}".to_owned(),
+        };
+        let planned = plan_with(&service(&meta, "{ports: [{port: 80}]}"), &client(client_namespace));
+        assert_eq!(planned.get("web.default") == WEB, visible, "{annotation:?} for {client_namespace}");
+        assert_eq!(planned.codes().contains(&"not-exported"), !visible);
+    }
+}
+
+#[test]
+fn a_kubernetes_service_wins_over_entries() {
+    let own = "web.default.svc.cluster.local";
+    let claim = |meta: &str, ports: &str| {
+        entry(
+            meta,
+            &format!(
+                "hosts: [{own}], resolution: STATIC, ports: [{ports}], endpoints: [{{address: 192.0.2.1}}]"
+            ),
+        )
+    };
+    let port80 = "{number: 80, name: http, protocol: HTTP}";
+    let port81 = "{number: 81, name: other, protocol: HTTP}";
+    // TV-110, KS-08
+    let both = claim("{name: a}", &format!("{port80}, {port81}")) + &web();
+    let planned = plan_with(&both, &istio(&[80, 81]));
+    assert_eq!(planned.errors(), ["conflicting-service-entries"]);
+    assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("KS-08"));
+    // SE-C-05: in one namespace, and with the same ports nothing is lost.
+    let planned = plan_with(&(claim("{name: a}", port80) + &web()), &istio(&[80]));
+    assert_eq!(planned.of_code("kubernetes-service-wins").rule, Some("KS-08"));
+    assert_eq!(planned.cluster(WEB).discovery, Discovery::StrictDns);
+    // SE-C-04: before an entry of another namespace, unless that is the client's.
+    let elsewhere = claim("{name: a, namespace: aaa}", port80) + &web();
+    for (namespace, discovery) in
+        [("shop", Discovery::StrictDns), ("default", Discovery::StrictDns), ("aaa", Discovery::Static)]
+    {
+        let planned = plan_with(&elsewhere, &client(namespace));
+        assert_eq!(planned.cluster(WEB).discovery, discovery, "{namespace}");
+        assert!(planned.codes().contains(&"host-in-other-namespace"));
+    }
+}
+
+#[test]
+fn a_short_name_never_hides_a_service_of_that_name() {
+    // VH-09: `web.default` is a service of its own here.
+    let real = entry("{name: real}", &format!("hosts: [web.default], {HTTP}"));
+    for options in [istio(&[80]), standalone(&[80])] {
+        let planned = plan_with(&(real.clone() + &web()), &options);
+        assert_eq!(planned.get("web.default"), "outbound|80||web.default");
+        assert_eq!(planned.get("web.default."), "outbound|80||web.default");
+        assert_eq!(planned.get("web"), WEB);
+    }
+}
+
+#[test]
+fn an_entry_for_a_cluster_host_has_short_names_too() {
+    // VH-08 goes by the host alone.
+    let planned = plan_with(
+        &entry("{name: a}", &format!("hosts: [web.default.svc.cluster.local], {HTTP}")),
+        &istio(&[80]),
+    );
+    assert_eq!(planned.get("web"), WEB);
+}
