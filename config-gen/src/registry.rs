@@ -1,11 +1,12 @@
 //! The registry: which services the client sees (spec sections 1.5, 1.7 and 2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::{Options, Profile};
-use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
-use crate::resource::{KubernetesService, Meta, Resources, ServiceEntry, Spanned};
+use crate::resource::service_entry::{Address, Endpoint, Location, Port, ProtocolClass, Resolution};
+use crate::resource::{KubernetesService, Meta, Resources, ServiceEntry, Spanned, WorkloadEntry};
 use crate::source::Span;
 
 /// What a service was made from.
@@ -83,6 +84,27 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// The IP addresses that clients may send as the host of a request to `port` (VH-01, KS-07).
+    pub fn addresses(&self, port: u16, profile: Profile) -> Vec<String> {
+        match (self.origin, profile) {
+            (Origin::Kubernetes(service), _) => service.cluster_ips.iter().map(ToString::to_string).collect(),
+            (Origin::Entry(_), Profile::Standalone) => self.ip_addresses().map(str::to_owned).collect(),
+            // Only the last address of the youngest entry that has the port (SE-08, SE-C-08).
+            (Origin::Entry(_), Profile::Istio) => {
+                let with_port =
+                    self.members.iter().rfind(|entry| entry.ports.iter().any(|own| own.number.value == port));
+                let last = with_port.and_then(|entry| entry.addresses.last());
+                last.and_then(|address| Some(address.ip()?.to_owned())).into_iter().collect()
+            }
+        }
+    }
+
+    /// All IP addresses of the ServiceEntries.
+    pub fn ip_addresses(&self) -> impl Iterator<Item = &'a str> {
+        let addresses = self.members.iter().flat_map(|entry| &entry.addresses);
+        addresses.filter_map(|address| address.ip())
+    }
+
     /// Every pod has a name below the service's (KS-03).
     pub fn is_headless(&self) -> bool {
         matches!(self.origin, Origin::Kubernetes(service) if service.headless)
@@ -109,6 +131,8 @@ pub struct Registry<'a> {
     services: BTreeMap<&'a str, Service<'a>>,
     /// Kubernetes Services that are other names (KS-04), by their host.
     aliases: BTreeMap<&'a str, &'a KubernetesService>,
+    /// In the order of namespace and name (SE-18).
+    workloads: Vec<&'a WorkloadEntry>,
 }
 
 /// A resource that has a host.
@@ -127,7 +151,9 @@ impl<'a> Registry<'a> {
         for claim in visible(resources, options, diagnostics) {
             by_host.entry(claim.host).or_default().push(claim);
         }
-        let mut registry = Self::default();
+        let mut workloads: Vec<&WorkloadEntry> = resources.workload_entries.iter().collect();
+        workloads.sort_by_key(|entry| (entry.meta.namespace.as_str(), entry.meta.name.value.as_str()));
+        let mut registry = Self { workloads, ..Self::default() };
         for (host, claims) in by_host {
             match settle(host, &claims, options, diagnostics) {
                 Some(Service { origin: Origin::Kubernetes(service), .. })
@@ -140,7 +166,9 @@ impl<'a> Registry<'a> {
             }
         }
         registry.attach_aliases(diagnostics);
+        registry.check_workloads(resources.service_entries, diagnostics);
         approximated(&registry, diagnostics);
+        addresses(&registry, options, diagnostics);
         registry
     }
 
@@ -161,6 +189,60 @@ impl<'a> Registry<'a> {
             let target = self.aliases.get(host)?.external_name.as_ref()?;
             self.services.get(target.as_str())
         })
+    }
+
+    /// The endpoints of `entry`: those written in it, or those that its `workloadSelector`
+    /// selects out of its namespace (SE-18). The unhealthy ones are left out (SE-35).
+    pub(crate) fn endpoints(&self, entry: &'a ServiceEntry) -> Vec<&'a Endpoint> {
+        let Some(selector) = &entry.workload_selector else { return entry.endpoints.iter().collect() };
+        self.selected(entry, selector)
+            .filter(|workload| !workload.unhealthy && is_eligible(workload, entry))
+            .map(|workload| &workload.endpoint)
+            .collect()
+    }
+
+    fn selected<'s>(
+        &'s self,
+        entry: &'s ServiceEntry,
+        selector: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'a WorkloadEntry> + 's {
+        self.workloads.iter().copied().filter(move |workload| {
+            workload.meta.namespace == entry.meta.namespace
+                && selector.iter().all(|(key, value)| workload.endpoint.labels.get(key) == Some(value))
+        })
+    }
+
+    /// WorkloadEntry objects that are selected and yet not used, and those that nothing selects.
+    fn check_workloads(&self, entries: &[ServiceEntry], diagnostics: &mut Diagnostics) {
+        let mut used = BTreeSet::new();
+        for entry in entries {
+            let Some(selector) = &entry.workload_selector else { continue };
+            for workload in self.selected(entry, selector) {
+                used.insert(workload.meta.name.span);
+                let (why, rule) = match (workload.unhealthy, is_eligible(workload, entry)) {
+                    (true, _) => ("it is not said to be healthy", "SE-35"),
+                    (false, false) => ("its address is of another sort than the `resolution` takes", "SE-18"),
+                    (false, true) => continue,
+                };
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "workload-left-out",
+                        format!("`{}` selects it, but {why}", entry.meta.title()),
+                    )
+                    .resource(workload.meta.title())
+                    .at(workload.meta.name.span)
+                    .rule(rule),
+                );
+            }
+        }
+        for workload in self.workloads.iter().filter(|workload| !used.contains(&workload.meta.name.span)) {
+            diagnostics.push(
+                Diagnostic::note("workload-unused", "no `workloadSelector` of its namespace selects it")
+                    .resource(workload.meta.title())
+                    .at(workload.meta.name.span)
+                    .rule("SE-18"),
+            );
+        }
     }
 
     /// The `ExternalName` service of that host.
@@ -417,6 +499,14 @@ fn join<'a>(
     found.into_iter()
 }
 
+/// IP addresses for `STATIC`, names as well for DNS (SE-18); a socket is of no use to a DNS
+/// cluster (SE-29), and Istio takes none for `STATIC`.
+fn is_eligible(workload: &WorkloadEntry, entry: &ServiceEntry) -> bool {
+    let Some(address) = &workload.endpoint.address else { return false };
+    let by_name = matches!(entry.resolution(), Resolution::Dns | Resolution::DnsRoundRobin);
+    address.parse::<IpAddr>().is_ok() || (by_name && !address.starts_with("unix://"))
+}
+
 /// Whether Istio takes the port lists for the same.
 fn same_ports(one: &ServiceEntry, other: &ServiceEntry) -> bool {
     let list = |entry: &ServiceEntry| -> Vec<_> {
@@ -431,7 +521,8 @@ fn same_settings(one: &ServiceEntry, other: &ServiceEntry) -> bool {
     let exports = |entry: &ServiceEntry| -> BTreeSet<String> {
         entry.export_to.iter().map(|name| name.value.clone()).collect()
     };
-    exports(one) == exports(other) && one.meta.labels == other.meta.labels
+    let selector = |entry: &ServiceEntry| entry.workload_selector.as_ref().map(|labels| labels.value.clone());
+    exports(one) == exports(other) && one.meta.labels == other.meta.labels && selector(one) == selector(other)
 }
 
 /// Ports by number; where a number serves UDP as well, the other one.
@@ -492,6 +583,60 @@ fn approximated(registry: &Registry<'_>, diagnostics: &mut Diagnostics) {
                 .rule("KS-06")
                 .help("write the number as `targetPort`, or lead to it with `--upstream-port`"),
             );
+        }
+    }
+}
+
+/// What addresses can't do here, and addresses of several services.
+fn addresses(registry: &Registry<'_>, options: &Options, diagnostics: &mut Diagnostics) {
+    let mut told = BTreeSet::new();
+    let mut owners: BTreeMap<(u16, String), &Service<'_>> = BTreeMap::new();
+    for service in registry.services() {
+        for (&number, port) in &service.ports {
+            let entry =
+                service.members.iter().find(|entry| entry.ports.iter().any(|own| own.number.value == number));
+            if let (ProtocolClass::Tls, Some(entry)) = (port.protocol.class(), entry)
+                && let Some(address) = entry.addresses.first()
+                && told.insert(address.span)
+            {
+                let message = match address.value {
+                    Address::Ip(_) => "Istio goes by the address and not by SNI",
+                    Address::Range(_) => "Istio looks at the address as well",
+                };
+                diagnostics.push(
+                    Diagnostic::note(
+                        "addresses-approximated",
+                        format!("connections to TLS port {number} are told apart by SNI alone; {message}"),
+                    )
+                    .resource(entry.meta.title())
+                    .at(address.span)
+                    .field("spec.addresses")
+                    .rule("SE-03"),
+                );
+            }
+            if !service.is_http_on(number) {
+                continue;
+            }
+            for address in service.addresses(number, options.profile) {
+                let owner = *owners.entry((number, address.clone())).or_insert(service);
+                let (meta, other) = (service.meta(), owner.meta());
+                if !std::ptr::eq(meta, other) && told.insert(meta.name.span) {
+                    diagnostics.push(
+                        Diagnostic::warning(
+                            "address-in-use",
+                            format!(
+                                "`{address}` is an address of `{}` too; one of the two gets its requests",
+                                owner.host
+                            ),
+                        )
+                        .resource(meta.title())
+                        .at(meta.name.span)
+                        .field("spec.addresses")
+                        .also(format!("`{}` has it", other.title()), other.name.span)
+                        .rule("VH-10"),
+                    );
+                }
+            }
         }
     }
 }

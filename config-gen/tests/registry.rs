@@ -159,7 +159,7 @@ fn a_kubernetes_service_has_short_names() {
         // KS-06
         let cluster = planned.cluster(WEB);
         assert_eq!(cluster.discovery, Discovery::StrictDns);
-        assert_eq!(cluster.endpoints, [Endpoint::Socket("web.default.svc.cluster.local".into(), 80)]);
+        assert_eq!(cluster.endpoints, [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]);
         assert!(!cluster.external);
         let note = planned.of_code("kubernetes-service-approximated");
         assert_eq!((note.severity, note.rule), (Severity::Note, Some("KS-06")));
@@ -187,7 +187,7 @@ fn ports_of_a_kubernetes_service() {
     assert_eq!(planned.get("web"), WEB);
     assert_eq!(
         planned.cluster(WEB).endpoints,
-        [Endpoint::Socket("web.default.svc.cluster.local".into(), 80)]
+        [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]
     );
     assert!(planned.cluster("outbound|85||web.default.svc.cluster.local").http2);
     assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
@@ -212,14 +212,14 @@ fn pods_of_a_headless_service_have_names() {
     }
     assert_eq!(
         planned.cluster(cluster).endpoints,
-        [Endpoint::Socket("db.default.svc.cluster.local".into(), 8080)]
+        [Endpoint::socket("db.default.svc.cluster.local".into(), 8080)]
     );
     assert_eq!(planned.of_code("kubernetes-service-approximated").rule, Some("KS-03"));
     let named = headless(", targetPort: web");
     assert_eq!(named.of_code("named-target-port").rule, Some("KS-06"));
     assert_eq!(
         named.cluster(cluster).endpoints,
-        [Endpoint::Socket("db.default.svc.cluster.local".into(), 80)]
+        [Endpoint::socket("db.default.svc.cluster.local".into(), 80)]
     );
     // A service with a cluster address has no such names.
     assert_eq!(plan_with(&web(), &istio(&[80])).get("web-0.web"), "502");
@@ -360,4 +360,212 @@ fn an_entry_for_a_cluster_host_has_short_names_too() {
         &istio(&[80]),
     );
     assert_eq!(planned.get("web"), WEB);
+}
+
+#[test]
+fn addresses_are_hosts() {
+    let with = |addresses: &str| {
+        entry("{name: a}", &format!("hosts: [a.example.com], addresses: {addresses}, {HTTP}"))
+    };
+    let cluster = "outbound|80||a.example.com";
+    // TV-10 to TV-12, VH-01, VH-02, VH-07
+    let four = plan_with(&with("[10.1.2.3]"), &istio(&[80]));
+    assert_eq!(four.get("10.1.2.3"), cluster);
+    assert_eq!(four.get("10.1.2.3:80"), cluster);
+    let six = plan_with(&with("['2001:DB8::1']"), &istio(&[80]));
+    for host in ["[2001:db8::1]", "[2001:db8::1]:80", "a.example.com"] {
+        assert_eq!(six.get(host), cluster, "{host}");
+    }
+    assert_eq!(six.get("2001:db8::1"), "502");
+    // SE-08: of several the last counts in Istio; standalone takes all.
+    let several = with("[10.1.2.3, 10.1.2.4]");
+    let istio = plan_with(&several, &istio(&[80]));
+    assert_eq!((istio.get("10.1.2.3").as_str(), istio.get("10.1.2.4").as_str()), ("502", cluster));
+    let standalone = plan_with(&several, &standalone(&[80]));
+    assert_eq!(
+        (standalone.get("10.1.2.3").as_str(), standalone.get("10.1.2.4").as_str()),
+        (cluster, cluster)
+    );
+    assert_eq!(standalone.codes(), [""; 0]);
+}
+
+#[test]
+fn ranges_are_no_hosts() {
+    // SE-06: a range of one address is an address; HTTP doesn't care for others.
+    let with = |addresses: &str| {
+        entry(
+            "{name: a}",
+            &format!(
+                "hosts: [a.example.com], addresses: {addresses}, resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], {HTTP}"
+            ),
+        )
+    };
+    let planned = plan_with(&with("[10.1.2.3/32]"), &istio(&[80]));
+    assert_eq!(planned.get("10.1.2.3"), "outbound|80||a.example.com");
+    let planned = plan_with(&with("[10.0.0.0/8]"), &istio(&[80]));
+    assert_eq!(planned.get("a.example.com"), "outbound|80||a.example.com");
+    assert_eq!(planned.get("10.0.0.0"), "502");
+    assert_eq!(planned.codes(), [""; 0]);
+}
+
+#[test]
+fn addresses_of_tls_ports_are_approximated() {
+    // SE-03
+    let tls = |addresses: &str| {
+        let spec = format!(
+            "hosts: [a.example.com], addresses: {addresses}, resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], ports: [{{number: 443, name: tls, protocol: TLS}}]"
+        );
+        plan_with(&entry("{name: a}", &spec), &istio(&[443]))
+    };
+    for addresses in ["[10.1.2.3]", "[10.0.0.0/8]"] {
+        let planned = tls(addresses);
+        let note = planned.of_code("addresses-approximated");
+        assert_eq!((note.severity, note.rule), (Severity::Note, Some("SE-03")));
+        assert_eq!(planned.server_names(443), ["a.example.com"]);
+    }
+}
+
+#[test]
+fn an_address_of_two_services_is_reported() {
+    // VH-10
+    let with = |name: &str| {
+        entry(
+            &format!("{{name: {name}}}"),
+            &format!("hosts: [{name}.example.com], addresses: [10.1.2.3], {HTTP}"),
+        )
+    };
+    let planned = plan_with(&(with("a") + &with("b")), &istio(&[80]));
+    assert_eq!(planned.codes(), ["address-in-use"]);
+    assert_eq!(planned.get("10.1.2.3"), "outbound|80||a.example.com");
+    assert_eq!(planned.get("b.example.com"), "outbound|80||b.example.com");
+}
+
+#[test]
+fn a_cluster_address_is_a_host() {
+    // KS-07
+    assert_eq!(plan_with(&web(), &istio(&[80])).get("10.96.0.7"), WEB);
+    let dual = service(
+        "{name: web}",
+        "{ports: [{port: 80}], clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 'fd00::7']}",
+    );
+    assert_eq!(plan_with(&dual, &istio(&[80])).get("[fd00::7]"), WEB);
+}
+
+#[test]
+fn static_entries_without_endpoints() {
+    // TV-118, SE-R-08
+    let cluster = "outbound|80||a.example.com";
+    let empty = entry("{name: a}", &format!("hosts: [a.example.com], resolution: STATIC, {HTTP}"));
+    for options in [istio(&[80]), standalone(&[80])] {
+        let planned = plan_with(&empty, &options);
+        assert_eq!((planned.codes(), planned.get("a.example.com").as_str()), (vec!["no-endpoints"], cluster));
+        assert!(planned.cluster(cluster).endpoints.is_empty());
+    }
+    // With addresses, these serve in profile standalone.
+    let addressed = entry(
+        "{name: a}",
+        "hosts: [a.example.com], resolution: STATIC, addresses: [192.0.2.1, 192.0.2.2, 10.0.0.0/8], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]",
+    );
+    let planned = plan_with(&addressed, &standalone(&[80]));
+    assert_eq!(planned.codes(), ["addresses-as-endpoints"]);
+    let expected = ["192.0.2.1", "192.0.2.2"].map(|address| Endpoint::socket(address.into(), 8080));
+    assert_eq!(planned.cluster(cluster).endpoints, expected);
+    let planned = plan_with(&addressed, &istio(&[80]));
+    assert!(planned.cluster(cluster).endpoints.is_empty());
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+}
+
+fn workload(meta: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "WorkloadEntry", meta, spec)
+}
+
+fn selecting(resolution: &str, labels: &str) -> String {
+    entry(
+        "{name: a}",
+        &format!(
+            "hosts: [a.example.com], resolution: {resolution}, workloadSelector: {{labels: {labels}}}, {HTTP}"
+        ),
+    )
+}
+
+const A: &str = "outbound|80||a.example.com";
+
+#[test]
+fn workload_entries_are_selected_by_labels() {
+    // SE-18, GAP-14
+    let input = selecting("STATIC", "{app: a}")
+        + &workload("{name: two}", "{address: 192.0.2.2, labels: {app: a}, ports: {http: 8080}}")
+        + &workload("{name: one}", "{address: 192.0.2.1, labels: {app: a, v: '1'}}")
+        + &workload("{name: other}", "{address: 192.0.2.3, labels: {app: b}}")
+        + &workload("{name: one, namespace: elsewhere}", "{address: 192.0.2.4, labels: {app: a}}");
+    let planned = plan_with(&input, &istio(&[80]));
+    // In the order of their names, with their own ports (SE-25).
+    let expected = [Endpoint::socket("192.0.2.1".into(), 80), Endpoint::socket("192.0.2.2".into(), 8080)];
+    assert_eq!(planned.cluster(A).endpoints, expected);
+    assert_eq!(planned.codes(), ["workload-unused"; 2]);
+    // None of them: an empty cluster, or none (SE-R-08).
+    let planned = plan_with(&selecting("STATIC", "{app: a}"), &istio(&[80]));
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+    assert!(planned.cluster(A).endpoints.is_empty());
+    let planned = plan_with(&selecting("DNS", "{app: a}"), &istio(&[80]));
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+    assert!(!planned.has_cluster(A));
+}
+
+#[test]
+fn labels_of_the_metadata_win() {
+    // SE-34
+    let both = |app: &str| {
+        let meta = format!("{{name: one, labels: {{app: {app}}}}}");
+        let planned = plan_with(
+            &(selecting("STATIC", "{app: a}")
+                + &workload(&meta, "{address: 192.0.2.1, labels: {app: a, x: z}}")),
+            &istio(&[80]),
+        );
+        planned.cluster(A).endpoints.len()
+    };
+    assert_eq!((both("a"), both("b")), (1, 0));
+}
+
+#[test]
+fn which_workloads_are_left_out() {
+    // SE-18: names for DNS only. SE-35: health.
+    let name = workload("{name: one, labels: {app: a}}", "{address: one.example.com}");
+    let planned = plan_with(&(selecting("STATIC", "{app: a}") + &name), &istio(&[80]));
+    assert_eq!(planned.of_code("workload-left-out").rule, Some("SE-18"));
+    let planned = plan_with(&(selecting("DNS", "{app: a}") + &name), &istio(&[80]));
+    assert_eq!(planned.cluster(A).endpoints, [Endpoint::socket("one.example.com".into(), 80)]);
+    let checked =
+        "{name: one, labels: {app: a}, annotations: {proxy.istio.io/health-checks-enabled: 'true'}}";
+    let with_status = |status: &str| {
+        let workload = workload(checked, "{address: 192.0.2.1}") + status;
+        plan_with(&(selecting("STATIC", "{app: a}") + &workload), &istio(&[80]))
+    };
+    assert_eq!(with_status("").of_code("workload-left-out").rule, Some("SE-35"));
+    let healthy = with_status("status: {conditions: [{type: Healthy, status: 'True'}]}\n");
+    assert_eq!((healthy.codes().len(), healthy.cluster(A).endpoints.len()), (0, 1));
+}
+
+#[test]
+fn weight_and_locality_of_endpoints() {
+    // SE-30, SE-31
+    let planned = plan_with(
+        &entry(
+            "{name: a}",
+            &format!(
+                "hosts: [a.example.com], resolution: STATIC, {HTTP}, endpoints: [{{address: 192.0.2.1, weight: 3, locality: eu/a/1}}, {{address: 192.0.2.2, labels: {{istio-locality: us.b}}}}, {{address: 192.0.2.3, weight: 0, locality: eu/a/1}}]"
+            ),
+        ),
+        &istio(&[80]),
+    );
+    let seen: Vec<_> = planned
+        .cluster(A)
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let place = &endpoint.locality;
+            (endpoint.weight, place.region.as_str(), place.zone.as_str(), place.sub_zone.as_str())
+        })
+        .collect();
+    assert_eq!(seen, [(3, "eu", "a", "1"), (1, "us", "b", ""), (1, "eu", "a", "1")]);
 }

@@ -1,10 +1,12 @@
 //! Envoy clusters (spec sections 1.3, 3.1, 5.6).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{DnsFamily, EnvoyOptions};
-use crate::plan::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+use crate::plan::{Address, Ca, Cluster, Discovery, Endpoint, Locality, UpstreamTls};
 
 /// `connectTimeout` of the mesh (DEF-08).
 const CONNECT_TIMEOUT: &str = "10s";
@@ -40,7 +42,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
             "circuit_breakers": circuit_breakers(),
             "load_assignment": {
                 "cluster_name": cluster.name,
-                "endpoints": [{"lb_endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>()}],
+                "endpoints": localities(&cluster.endpoints),
             },
             "typed_extension_protocol_options": http_protocol_options(cluster),
         }),
@@ -67,14 +69,55 @@ fn stat_name(name: &str) -> String {
     name.replace('.', "_")
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
-    let address = match endpoint {
-        Endpoint::Socket(address, port) => {
+/// Endpoints by their locality, whose weight is the sum of theirs (SE-30, SE-31). Without any
+/// word on them all are alike.
+fn localities(endpoints: &[Endpoint]) -> Vec<Value> {
+    let nowhere = Locality::default();
+    let weighted = endpoints.iter().any(|endpoint| endpoint.weight != 1 || endpoint.locality != nowhere);
+    let mut groups: BTreeMap<&Locality, Vec<&Endpoint>> = BTreeMap::new();
+    for endpoint in endpoints {
+        groups.entry(&endpoint.locality).or_default().push(endpoint);
+    }
+    if groups.is_empty() {
+        groups.insert(&nowhere, Vec::new());
+    }
+    groups
+        .into_iter()
+        .map(|(locality, group)| {
+            let endpoints: Vec<Value> = group.iter().map(|one| endpoint(one, weighted)).collect();
+            let mut value = json!({"lb_endpoints": endpoints});
+            if weighted {
+                let sum = group.iter().fold(0_u32, |sum, one| sum.saturating_add(one.weight));
+                extend(&mut value, json!({"load_balancing_weight": sum}));
+            }
+            if *locality != nowhere {
+                let mut names = json!({});
+                for (name, text) in
+                    [("region", &locality.region), ("zone", &locality.zone), ("sub_zone", &locality.sub_zone)]
+                {
+                    if !text.is_empty() {
+                        extend(&mut names, json!({name: text}));
+                    }
+                }
+                extend(&mut value, json!({"locality": names}));
+            }
+            value
+        })
+        .collect()
+}
+
+fn endpoint(endpoint: &Endpoint, weighted: bool) -> Value {
+    let address = match &endpoint.address {
+        Address::Socket(address, port) => {
             json!({"socket_address": {"address": address, "port_value": port}})
         }
-        Endpoint::Pipe(path) => json!({"pipe": {"path": path}}),
+        Address::Pipe(path) => json!({"pipe": {"path": path}}),
     };
-    json!({"endpoint": {"address": address}})
+    let mut value = json!({"endpoint": {"address": address}});
+    if weighted {
+        extend(&mut value, json!({"load_balancing_weight": endpoint.weight}));
+    }
+    value
 }
 
 fn circuit_breakers() -> Value {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{
     self, DestinationRule, KubernetesService, Meta, Resources, ServiceEntry, Spanned, VirtualService,
-    destination_rule, kubernetes_service, service_entry, virtual_service,
+    WorkloadEntry, destination_rule, kubernetes_service, service_entry, virtual_service, workload_entry,
 };
 use crate::schema::kinds::Verdict;
 use crate::schema::{self, FieldUse, kinds, suggest};
@@ -48,6 +48,8 @@ pub struct Read {
     pub virtual_services: Vec<VirtualService>,
     /// The DestinationRule objects in the order of the input.
     pub destination_rules: Vec<DestinationRule>,
+    /// The WorkloadEntry objects in the order of the input.
+    pub workload_entries: Vec<WorkloadEntry>,
     /// The Kubernetes Service objects in the order of the input.
     pub kubernetes_services: Vec<KubernetesService>,
     /// Findings in the order of the input.
@@ -71,6 +73,7 @@ impl Read {
         Resources {
             service_entries: &self.service_entries,
             kubernetes_services: &self.kubernetes_services,
+            workload_entries: &self.workload_entries,
             virtual_services: &self.virtual_services,
             destination_rules: &self.destination_rules,
         }
@@ -233,7 +236,7 @@ impl Reader<'_> {
                     &mut diagnostics,
                     &mut self.read.field_uses,
                 );
-                self.resource(meta, spec, &mut diagnostics);
+                self.resource(meta, spec, object.root.get("status"), &mut diagnostics);
             }
             None => diagnostics.push(
                 Diagnostic::error("missing-field", "`spec` is missing")
@@ -252,7 +255,13 @@ impl Reader<'_> {
         self.read.documents.push((title.to_string(), object.root));
     }
 
-    fn resource(&mut self, meta: Meta, spec: &node::Node, diagnostics: &mut Diagnostics) {
+    fn resource(
+        &mut self,
+        meta: Meta,
+        spec: &node::Node,
+        status: Option<&node::Node>,
+        diagnostics: &mut Diagnostics,
+    ) {
         use resource::validate;
         match meta.kind {
             "ServiceEntry" => {
@@ -264,6 +273,11 @@ impl Reader<'_> {
                 let service = virtual_service::read(meta, spec);
                 validate::virtual_service::validate(&service, spec, diagnostics);
                 self.read.virtual_services.push(service);
+            }
+            "WorkloadEntry" => {
+                let entry = workload_entry::read(meta, spec, status);
+                validate::workload_entry::validate(&entry, spec, diagnostics);
+                self.read.workload_entries.push(entry);
             }
             "Service" => {
                 let service = kubernetes_service::read(meta, spec);

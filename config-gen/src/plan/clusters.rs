@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
+use crate::plan::endpoints::{Endpoint, endpoints};
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
 use crate::registry::{Service, location};
 use crate::resource::destination_rule::TlsSettings;
@@ -35,15 +36,6 @@ pub enum Discovery {
     LogicalDns,
     /// As given.
     Static,
-}
-
-/// An address to connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A name or an IP address, and a port.
-    Socket(String, u16),
-    /// A unix domain socket (SE-29).
-    Pipe(String),
 }
 
 /// TLS towards the endpoints.
@@ -85,7 +77,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
             let cluster = Cluster {
                 name: cluster_name(service.host, number),
                 discovery: discovery(service),
-                endpoints: endpoints(input, service, port),
+                endpoints: endpoints(input, service, number),
                 http2: port.protocol.is_http2(),
                 tls,
                 external: location(service.origin, input.options) == Location::MeshExternal,
@@ -114,30 +106,6 @@ fn discovery(service: &Service<'_>) -> Discovery {
         // The others are refused when the entry is read.
         Resolution::Dns | Resolution::None | Resolution::DynamicDns => Discovery::StrictDns,
     }
-}
-
-fn endpoints(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Vec<Endpoint> {
-    let registry_port = port.target_port.as_ref().unwrap_or(&port.number).value;
-    let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
-    let written = service.members.iter().flat_map(|entry| &entry.endpoints);
-    if written.clone().next().is_none() {
-        let by_name = discovery(service) != Discovery::Static && !service.host.starts_with('*');
-        return Vec::from_iter(
-            by_name.then(|| Endpoint::Socket(service.host.to_owned(), dialled(registry_port))),
-        );
-    }
-    let addressed = written.filter_map(|endpoint| Some((endpoint, endpoint.address.as_ref()?)));
-    addressed
-        .map(|(endpoint, address)| match address.strip_prefix("unix://") {
-            Some(path) => Endpoint::Pipe(path.to_owned()),
-            None => {
-                // The endpoint's own port for the service port's name comes first (SE-25).
-                let own = endpoint.ports.iter().find(|(name, _)| name.value == port.name.value);
-                let number = own.map_or(registry_port, |(_, number)| number.value);
-                Endpoint::Socket(address.value.clone(), dialled(number))
-            }
-        })
-        .collect()
 }
 
 /// TLS for a port of `service`, as its DestinationRule says, or as `--originate-tls` does for

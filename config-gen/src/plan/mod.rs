@@ -2,12 +2,14 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+mod endpoints;
 mod routes;
 mod virtual_hosts;
 
 use std::collections::BTreeMap;
 
-pub use clusters::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
+pub use endpoints::{Address, Endpoint, Locality};
 
 use portolan_engine::config;
 
@@ -76,6 +78,7 @@ impl Plan {
         let input = Input { registry: &registry, rules: &rules, virtual_services, options };
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
+        endpoints::check(&input, &mut found);
         let plan = Self {
             virtual_hosts: virtual_hosts::build(&input, &mut found),
             clusters: clusters::build(&input, &mut found),

@@ -362,14 +362,23 @@ impl<'a, 'i> PortTable<'a, 'i> {
     }
 
     /// The domains by which clients may mean `service` as `name`, its host or an alias: with the
-    /// form that ends in a dot, short names of a Kubernetes host (VH-01, VH-08), and the names
-    /// of pods of a headless service (KS-03).
+    /// form that ends in a dot, short names of a Kubernetes host (VH-08), the names of pods of a
+    /// headless service (KS-03), and addresses (VH-01).
     fn own_domains(&self, service: &Service<'_>, name: &str) -> Vec<String> {
         let mut names = domains(name);
         names.extend(short_forms(name, &self.input.options.client_namespace));
         if service.is_headless() {
             let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
             names.extend(below);
+        }
+        if name == service.host {
+            let addresses = service.addresses(self.port, self.input.options.profile);
+            // Brackets, as in a Host header (VH-01).
+            names.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| if address.contains(':') { format!("[{address}]") } else { address }),
+            );
         }
         names
     }

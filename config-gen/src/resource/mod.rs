@@ -10,6 +10,7 @@ mod read;
 pub mod service_entry;
 pub(crate) mod validate;
 pub mod virtual_service;
+pub mod workload_entry;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -20,6 +21,7 @@ pub use destination_rule::DestinationRule;
 pub use kubernetes_service::KubernetesService;
 pub use service_entry::ServiceEntry;
 pub use virtual_service::VirtualService;
+pub use workload_entry::WorkloadEntry;
 
 /// A value and where it stands in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Resources<'a> {
     pub service_entries: &'a [ServiceEntry],
     /// The Kubernetes Service objects.
     pub kubernetes_services: &'a [KubernetesService],
+    /// The WorkloadEntry objects.
+    pub workload_entries: &'a [WorkloadEntry],
     /// The VirtualService objects.
     pub virtual_services: &'a [VirtualService],
     /// The DestinationRule objects.

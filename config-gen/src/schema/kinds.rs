@@ -59,6 +59,7 @@ pub const KINDS: &[Kind] = &[
     translated("ServiceEntry"),
     translated("VirtualService"),
     translated("DestinationRule"),
+    translated("WorkloadEntry"),
     Kind { group: "", name: "Service", verdict: Verdict::Translated },
     refused(
         "security.istio.io",
@@ -136,13 +137,8 @@ pub const KINDS: &[Kind] = &[
     ignored("networking.istio.io", "ProxyConfig", "it concerns Istio's own proxies"),
     ignored(
         "networking.istio.io",
-        "WorkloadEntry",
-        "it is only used through a `workloadSelector`, which is refused",
-    ),
-    ignored(
-        "networking.istio.io",
         "WorkloadGroup",
-        "it is a pattern for WorkloadEntry objects, which are not used",
+        "it is a pattern for WorkloadEntry objects, and none itself",
     ),
     ignored("gateway.networking.k8s.io", "GatewayClass", "it names a controller, and none runs here"),
     ignored("networking.k8s.io", "IngressClass", "it names a controller, and none runs here"),

@@ -242,11 +242,12 @@ const fn map(value: &'static Ty) -> Ty {
 }
 
 /// The kinds with their tables.
-pub fn tables() -> [(&'static str, &'static Object); 4] {
+pub fn tables() -> [(&'static str, &'static Object); 5] {
     [
         ("ServiceEntry", &service_entry::SPEC),
         ("VirtualService", &virtual_service::SPEC),
         ("DestinationRule", &destination_rule::SPEC),
+        ("WorkloadEntry", &service_entry::WORKLOAD_ENTRY),
         ("Service", &kubernetes_service::SPEC),
     ]
 }

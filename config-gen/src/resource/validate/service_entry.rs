@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::service_entry::{Endpoint, Port, Protocol, ProtocolClass, Resolution, ServiceEntry};
+use super::super::service_entry::{
+    Address, Endpoint, Port, Protocol, ProtocolClass, Resolution, ServiceEntry,
+};
 use super::super::{Spanned, domain};
 use super::{export_to, invalid_host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -13,9 +15,11 @@ const UNIX: &str = "unix://";
 
 pub(crate) fn validate(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
     hosts(entry, spec, out);
+    addresses(entry, spec, out);
     ports(entry, out);
     protocols(spec, out);
     endpoints(entry, spec, out);
+    selector(entry, out);
     export_to(&entry.meta, &entry.export_to, true, "VAL-SE-25", out);
     if spec.get("ports").is_none_or(|ports| ports.items().is_empty()) {
         out.push(
@@ -62,6 +66,82 @@ fn hosts(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
     }
 }
 
+/// VAL-SE-08, VAL-SE-09, VAL-SE-20.
+fn addresses(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
+    let written = spec.get("addresses").map(Node::items).unwrap_or_default();
+    let by_name = matches!(entry.resolution(), Resolution::Dns | Resolution::DnsRoundRobin);
+    for node in written {
+        let Some(text) = node.as_str() else { continue };
+        if Address::parse(text).is_none() {
+            out.push(
+                Diagnostic::error(
+                    "invalid-address",
+                    format!("`{text}` is neither an IP address nor a range such as 10.0.0.0/8"),
+                )
+                .at(node.span)
+                .rule("VAL-SE-08"),
+            );
+        } else if text.contains('/') && !matches!(entry.resolution(), Resolution::None | Resolution::Static) {
+            out.push(
+                Diagnostic::error("invalid-address", "a range needs `resolution: NONE` or `STATIC`")
+                    .at(node.span)
+                    .rule("VAL-SE-09")
+                    .help("write the address without a length"),
+            );
+        }
+    }
+    let tcp = entry.ports.iter().find(|port| port.protocol.class() == ProtocolClass::Tcp);
+    if let (Some(port), Some(first), true) = (tcp, written.first(), by_name && entry.hosts.len() > 1) {
+        out.push(
+            Diagnostic::warning(
+                "ambiguous-port",
+                format!("on the TCP port {} the hosts share these addresses", port.number.value),
+            )
+            .at(first.span)
+            .rule("VAL-SE-20"),
+        );
+    }
+}
+
+/// VAL-SE-06, VAL-SE-07, VAL-SE-13, VAL-CRD-15.
+fn selector(entry: &ServiceEntry, out: &mut Diagnostics) {
+    let Some(selector) = &entry.workload_selector else { return };
+    if selector.value.is_empty() {
+        out.push(
+            Diagnostic::warning(
+                "selects-everything",
+                format!(
+                    "without `labels` every WorkloadEntry of namespace `{}` is selected",
+                    entry.meta.namespace
+                ),
+            )
+            .at(selector.span)
+            .rule("VAL-SE-06"),
+        );
+    }
+    for (key, value) in &selector.value {
+        if key.is_empty() || key.contains('*') || value.contains('*') || value.len() > 63 {
+            out.push(
+                Diagnostic::error("invalid-selector", format!("`{key}: {value}` is no label"))
+                    .at(selector.span)
+                    .rule("VAL-SE-07")
+                    .help("labels are compared as they are, without patterns"),
+            );
+        }
+    }
+    if entry.resolution() == Resolution::None {
+        out.push(
+            Diagnostic::warning(
+                "unused-endpoints",
+                "`workloadSelector` has no effect: `resolution` is `NONE`",
+            )
+            .at(selector.span)
+            .rule("VAL-SE-13")
+            .help("set `resolution` to `STATIC` for IP addresses, or to `DNS` for names"),
+        );
+    }
+}
+
 /// `*-a.x` (SE-01, VAL-SE-04).
 fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diagnostics) {
     let partial = host.strip_prefix('*').is_some_and(|rest| !rest.starts_with('.'));
@@ -89,7 +169,7 @@ fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diag
 /// VAL-SE-16.
 fn unresolvable(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diagnostics) {
     let dns = matches!(entry.resolution(), Resolution::Dns | Resolution::DnsRoundRobin);
-    if dns && entry.endpoints.is_empty() && host.starts_with('*') {
+    if dns && entry.endpoints.is_empty() && entry.workload_selector.is_none() && host.starts_with('*') {
         out.push(
             Diagnostic::error("unresolvable-host", format!("`{}` can't be looked up in DNS", host.value))
                 .at(host.span)
@@ -307,6 +387,46 @@ mod tests {
     }
 
     #[test]
+    fn selector_rules() {
+        let case = |resolution: &str, selector: &str| {
+            format!(
+                "hosts: [a.com]\nports: [{{number: 80, name: http}}]\nresolution: {resolution}\nworkloadSelector: {selector}"
+            )
+        };
+        check(
+            "ServiceEntry",
+            &[
+                (&case("STATIC", "{labels: {app: a}}"), &[]),
+                (&case("STATIC", "{labels: {}}"), &["warning selects-everything VAL-SE-06"]),
+                (&case("STATIC", "{labels: {app: 'a*'}}"), &["error invalid-selector VAL-SE-07"]),
+                (&case("STATIC", "{labels: {'*': a}}"), &["error invalid-selector VAL-SE-07"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn address_rules() {
+        let case = |resolution: &str, addresses: &str| {
+            format!(
+                "hosts: [a.com]\nports: [{{number: 80, name: http}}]\nresolution: {resolution}\naddresses: {addresses}"
+            )
+        };
+        check(
+            "ServiceEntry",
+            &[
+                (&case("DNS", "[10.0.0.1, '2001:db8::1']"), &[]),
+                (&case("STATIC", "[10.0.0.0/8, 10.0.0.1/32]"), &[]),
+                (&case("DNS", "[a.com]"), &["error invalid-address VAL-SE-08"]),
+                (&case("STATIC", "[10.0.0.0/33]"), &["error invalid-address VAL-SE-08"]),
+                (&case("STATIC", "['[::1]']"), &["error invalid-address VAL-SE-08"]),
+                // TV-141
+                (&case("DNS", "[10.0.0.1/32]"), &["error invalid-address VAL-SE-09"]),
+                (&case("STATIC", "[80]"), &["error wrong-type -"]),
+            ],
+        );
+    }
+
+    #[test]
     fn hosts_are_read_in_lower_case() {
         let read = read_spec("ServiceEntry", &hosts_case("[A.Com]"));
         assert_eq!(read.service_entries[0].hosts[0].value, "a.com");
@@ -406,7 +526,11 @@ mod tests {
                     &case("STATIC", "[{address: 10.0.0.1, ports: {http: 0}}]"),
                     &["error out-of-range VAL-CRD-06"],
                 ),
-                (&case("STATIC", "[{address: 10.0.0.1, weight: 3}]"), &["error not-supported SE-31"]),
+                (&case("STATIC", "[{address: 10.0.0.1, weight: 3, locality: a/b}]"), &[]),
+                (
+                    &case("STATIC", "[]\nworkloadSelector: {labels: {app: a}}"),
+                    &["error exclusive-fields VAL-CRD-08"],
+                ),
                 (&case("STATIC", "[{address: 10.0.0.1, labels: {a: b}, serviceAccount: x}]"), &[]),
             ],
         );
