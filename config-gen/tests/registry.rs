@@ -569,3 +569,51 @@ fn weight_and_locality_of_endpoints() {
         .collect();
     assert_eq!(seen, [(3, "eu", "a", "1"), (1, "us", "b", ""), (1, "eu", "a", "1")]);
 }
+
+#[test]
+fn resolution_none_dials_the_host() {
+    // SE-R-01, GAP-02
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]";
+    let none = entry("{name: a}", &format!("hosts: [a.example.com], resolution: NONE, {ports}"));
+    for input in [none.clone(), none.replace(", resolution: NONE", "")] {
+        // Left out it is the same (SE-16).
+        let input = if input == none { input } else { input.replace(", resolution: DNS", "") };
+        let planned = plan_with(&input, &istio(&[80]));
+        assert_eq!(planned.get("a.example.com"), A);
+        let cluster = planned.cluster(A);
+        assert_eq!(cluster.discovery, Discovery::LogicalDns);
+        assert_eq!(cluster.endpoints, [Endpoint::socket("a.example.com".into(), 8080)]);
+        let note = planned.of_code("resolution-none-approximated");
+        assert_eq!((note.severity, note.rule, planned.codes().len()), (Severity::Note, Some("SE-R-01"), 1));
+    }
+}
+
+#[test]
+fn names_below_a_wildcard_are_dialled_by_sni() {
+    // SE-R-07: on TLS ports. What comes in plaintext would need the host of the request.
+    for resolution in ["NONE", "DYNAMIC_DNS"] {
+        let with = |port: &str| {
+            entry(
+                "{name: a}",
+                &format!("hosts: ['*.example.com'], resolution: {resolution}, ports: [{port}]"),
+            )
+        };
+        let tls = with("{number: 443, name: tls, protocol: TLS, targetPort: 8443}");
+        let planned = plan_with(&tls, &istio(&[443]));
+        assert_eq!(planned.errors(), [""; 0]);
+        assert_eq!(planned.server_names(443), ["*.example.com"]);
+        let cluster = planned.cluster("outbound|443||*.example.com");
+        assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8443), 0));
+        let http = with("{number: 80, name: http, protocol: HTTP}");
+        let planned = plan_with(&http, &istio(&[80]));
+        assert_eq!(planned.errors(), ["host-of-request-not-dialled"], "{resolution}");
+        let originated = tls
+            + &object(
+                "networking.istio.io/v1",
+                "DestinationRule",
+                "{name: r}",
+                "{host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE}}}",
+            );
+        assert_eq!(plan_with(&originated, &standalone(&[80, 443])).errors(), ["host-of-request-not-dialled"]);
+    }
+}

@@ -14,14 +14,17 @@ const CONNECT_TIMEOUT: &str = "10s";
 /// No limit: Istio's default for all thresholds (DEF-11).
 const UNLIMITED: u32 = u32::MAX;
 
-/// Hosts outside the registry that are remembered at a time.
-const PASSTHROUGH_MAX_HOSTS: u32 = 1024;
+/// Hosts of a DNS cache that are remembered at a time.
+const MAX_HOSTS: u32 = 1024;
 
 /// Name of the DNS cache for hosts outside the registry.
 const PASSTHROUGH_DNS_CACHE: &str = "passthrough";
 
 /// A cluster of the registry.
 pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    if let Discovery::Dynamic(_) = cluster.discovery {
+        return dynamic(cluster, options);
+    }
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
@@ -31,7 +34,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
         match cluster.discovery {
             Discovery::StrictDns => dns(false, options),
             Discovery::LogicalDns => dns(true, options),
-            Discovery::Static => json!({"type": "STATIC"}),
+            Discovery::Static | Discovery::Dynamic(_) => json!({"type": "STATIC"}),
         },
     );
     extend(
@@ -47,13 +50,37 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
             "typed_extension_protocol_options": http_protocol_options(cluster),
         }),
     );
-    if cluster.external {
-        // As Istio marks it (SE-14).
-        extend(&mut value, json!({"metadata": {"filter_metadata": {"istio": {"external": true}}}}));
-    }
+    mark_external(&mut value, cluster);
     if let Some(tls) = &cluster.tls {
         extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
     }
+    value
+}
+
+/// As Istio does (SE-14).
+fn mark_external(value: &mut Value, cluster: &Cluster) {
+    if cluster.external {
+        extend(value, json!({"metadata": {"filter_metadata": {"istio": {"external": true}}}}));
+    }
+}
+
+/// Resolves the server name of each connection (SE-R-07).
+fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    let mut value = json!({
+        "name": cluster.name,
+        "alt_stat_name": stat_name(&cluster.name),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "circuit_breakers": circuit_breakers(),
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
+                "dns_cache_config": dns_cache(&cluster.name, options),
+            },
+        },
+    });
+    mark_external(&mut value, cluster);
     value
 }
 
@@ -272,10 +299,16 @@ pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
 /// The DNS cache for hosts outside the registry; Envoy requires the same settings wherever
 /// it is named.
 pub(super) fn passthrough_dns_cache(options: &EnvoyOptions) -> Value {
+    dns_cache(PASSTHROUGH_DNS_CACHE, options)
+}
+
+/// A DNS cache of its own for each cluster that shares its hosts with no other: whoever fills
+/// one up doesn't touch the others.
+pub(super) fn dns_cache(name: &str, options: &EnvoyOptions) -> Value {
     json!({
-        "name": PASSTHROUGH_DNS_CACHE,
+        "name": name,
         "dns_lookup_family": dns_family(options),
-        "max_hosts": PASSTHROUGH_MAX_HOSTS,
+        "max_hosts": MAX_HOSTS,
         "typed_dns_resolver_config": dns_resolver(options),
     })
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
-use crate::plan::endpoints::{Endpoint, endpoints};
+use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
 use crate::registry::{Service, location};
 use crate::resource::destination_rule::TlsSettings;
@@ -36,6 +36,8 @@ pub enum Discovery {
     LogicalDns,
     /// As given.
     Static,
+    /// DNS for each connection, by its SNI, and this port (SE-R-07).
+    Dynamic(u16),
 }
 
 /// TLS towards the endpoints.
@@ -76,7 +78,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
             }
             let cluster = Cluster {
                 name: cluster_name(service.host, number),
-                discovery: discovery(service),
+                discovery: discovery(input, service, port),
                 endpoints: endpoints(input, service, number),
                 http2: port.protocol.is_http2(),
                 tls,
@@ -90,7 +92,9 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 });
             }
             // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
-            if !cluster.endpoints.is_empty() || cluster.discovery == Discovery::Static {
+            if !cluster.endpoints.is_empty()
+                || matches!(cluster.discovery, Discovery::Static | Discovery::Dynamic(_))
+            {
                 clusters.push(cluster);
             }
         }
@@ -99,12 +103,15 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     clusters
 }
 
-fn discovery(service: &Service<'_>) -> Discovery {
+fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Discovery {
     match service.resolution() {
-        Resolution::DnsRoundRobin => Discovery::LogicalDns,
+        Resolution::None | Resolution::DynamicDns if service.host.starts_with('*') => {
+            Discovery::Dynamic(input.options.envoy.dialled_port(service.host, registry_port(port)))
+        }
+        // One address at a time, as a client would dial (GAP-02).
+        Resolution::DnsRoundRobin | Resolution::None => Discovery::LogicalDns,
         Resolution::Static => Discovery::Static,
-        // The others are refused when the entry is read.
-        Resolution::Dns | Resolution::None | Resolution::DynamicDns => Discovery::StrictDns,
+        Resolution::Dns | Resolution::DynamicDns => Discovery::StrictDns,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::options::Profile;
 use crate::plan::Input;
 use crate::registry::{Origin, Service};
 use crate::resource::ServiceEntry;
-use crate::resource::service_entry::{Endpoint as Written, Port, Resolution};
+use crate::resource::service_entry::{Endpoint as Written, Port, ProtocolClass, Resolution};
 
 /// A host and port to connect to, or a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) fn endpoints(input: &Input<'_>, service: &Service<'_>, number: u16) -
             }
         }
     }
-    if service.resolution() == Resolution::DnsRoundRobin {
+    if matches!(service.resolution(), Resolution::DnsRoundRobin | Resolution::None) {
         // Only the oldest's (SE-R-05, SE-C-06).
         endpoints.truncate(1);
     }
@@ -93,6 +93,9 @@ pub(super) fn endpoints(input: &Input<'_>, service: &Service<'_>, number: u16) -
 fn of_entry(input: &Input<'_>, service: &Service<'_>, entry: &ServiceEntry, number: u16) -> Vec<Endpoint> {
     let Some(port) = entry.ports.iter().find(|port| port.number.value == number) else { return Vec::new() };
     let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
+    if entry.resolution() == Resolution::None && !service.host.starts_with('*') {
+        return vec![own_name(input, service, registry_port(port))];
+    }
     if entry.endpoints.is_empty() && entry.workload_selector.is_none() {
         return match entry.resolution() {
             Resolution::Dns | Resolution::DnsRoundRobin if !service.host.starts_with('*') => {
@@ -131,7 +134,7 @@ fn own_name(input: &Input<'_>, service: &Service<'_>, port: u16) -> Endpoint {
     Endpoint::socket(service.host.to_owned(), input.options.envoy.dialled_port(service.host, port))
 }
 
-fn registry_port(port: &Port) -> u16 {
+pub(super) fn registry_port(port: &Port) -> u16 {
     port.target_port.as_ref().unwrap_or(&port.number).value
 }
 
@@ -146,6 +149,10 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
             let about = |diagnostic: Diagnostic| {
                 diagnostic.resource(entry.meta.title()).at(entry.meta.name.span).rule("SE-R-08")
             };
+            if matches!(entry.resolution(), Resolution::None | Resolution::DynamicDns) {
+                check_dialled_host(input, service, entry, diagnostics);
+                continue;
+            }
             let ips: Vec<&str> = entry.addresses.iter().filter_map(|address| address.ip()).collect();
             if entry.workload_selector.is_some() {
                 if input.registry.endpoints(entry).is_empty() {
@@ -179,5 +186,47 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                 );
             }
         }
+    }
+}
+
+/// `NONE` means the address that the client dialled, which an Envoy that is addressed itself
+/// doesn't learn: the host is dialled instead (SE-R-01, GAP-02). Below a wildcard that is the host
+/// of each connection, which is known from SNI only.
+fn check_dialled_host(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    entry: &ServiceEntry,
+    diagnostics: &mut Diagnostics,
+) {
+    let place = entry.resolution.as_ref().map_or(entry.meta.name.span, |resolution| resolution.span);
+    let about =
+        |diagnostic: Diagnostic| diagnostic.resource(entry.meta.title()).at(place).field("spec.resolution");
+    if entry.resolution() == Resolution::None {
+        diagnostics.push(
+            about(Diagnostic::note(
+                "resolution-none-approximated",
+                "the address that a client dials is not known here, so the host is resolved and dialled",
+            ))
+            .rule("SE-R-01")
+            .help("`resolution: DNS` says so"),
+        );
+    }
+    let wildcard = entry.hosts.iter().find(|host| host.starts_with('*'));
+    let by_host = |port: &&Port| {
+        let number = port.number.value;
+        port.protocol.class() != ProtocolClass::Tls || input.originates_tls(service, number)
+    };
+    if let (Some(host), Some(port)) = (wildcard, entry.ports.iter().find(by_host)) {
+        diagnostics.push(
+            about(Diagnostic::error(
+                "host-of-request-not-dialled",
+                format!(
+                    "requests to port {} for names below `{}` would be dialled by their own host, which this version can't do",
+                    port.number.value, host.value
+                ),
+            ))
+            .rule("SE-R-07")
+            .help("list the hosts, or let clients speak TLS to a port of protocol TLS themselves"),
+        );
     }
 }

@@ -352,7 +352,8 @@ impl<'a, 'i> PortTable<'a, 'i> {
     /// Whether a service here has this host, or goes by it too.
     fn is_registered(&self, host: &str) -> bool {
         self.registered.contains_key(host)
-            || self.registered.values().any(|service| service.aliases.contains(&host))
+            || (self.input.registry.alias(host).is_some()
+                && self.registered.values().any(|service| service.aliases.contains(&host)))
     }
 
     /// The host itself and the short forms that a Kubernetes service of that name would have.

@@ -191,6 +191,11 @@ const fn choice(name: &'static str) -> Choice {
 }
 
 impl Choice {
+    const fn approximated(mut self, why: &'static str) -> Self {
+        self.support = Support::Approximated(why);
+        self
+    }
+
     const fn refused(mut self, why: &'static str) -> Self {
         self.support = Support::Refused(why);
         self

@@ -25,12 +25,12 @@ pub(super) const WORKLOAD_ENTRY: Object = ENDPOINT;
 const LOCATIONS: &[Choice] = &[choice("MESH_EXTERNAL"), choice("MESH_INTERNAL")];
 
 const RESOLUTIONS: &[Choice] = &[
-    choice("NONE").refused("the address that the client dialled is not known here; set `resolution: DNS`"),
+    choice("NONE")
+        .approximated("the host is resolved; the address that the client dialled is not known here"),
     choice("STATIC"),
     choice("DNS"),
     choice("DNS_ROUND_ROBIN"),
-    choice("DYNAMIC_DNS")
-        .refused("names are not resolved per request; list the hosts and set `resolution: DNS`"),
+    choice("DYNAMIC_DNS").approximated("on TLS ports, by SNI; other ports are refused"),
 ];
 
 const PORT: Object = object(&[

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::service_entry::{
-    Address, Endpoint, Port, Protocol, ProtocolClass, Resolution, ServiceEntry,
+    Address, Endpoint, Location, Port, Protocol, ProtocolClass, Resolution, ServiceEntry,
 };
 use super::super::{Spanned, domain};
 use super::{export_to, invalid_host};
@@ -20,6 +20,7 @@ pub(crate) fn validate(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics)
     protocols(spec, out);
     endpoints(entry, spec, out);
     selector(entry, out);
+    dynamic_dns(entry, out);
     export_to(&entry.meta, &entry.export_to, true, "VAL-SE-25", out);
     if spec.get("ports").is_none_or(|ports| ports.items().is_empty()) {
         out.push(
@@ -103,6 +104,39 @@ fn addresses(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
     }
 }
 
+/// VAL-SE-22, VAL-SE-23.
+fn dynamic_dns(entry: &ServiceEntry, out: &mut Diagnostics) {
+    let Some(resolution) = entry.resolution.as_ref().filter(|it| it.value == Resolution::DynamicDns) else {
+        return;
+    };
+    let mut error = |message: String, at| {
+        out.push(Diagnostic::error("invalid-dynamic-dns", message).at(at).rule("VAL-SE-22"));
+    };
+    for host in entry.hosts.iter().filter(|host| !host.starts_with('*')) {
+        error(format!("`DYNAMIC_DNS` takes wildcard hosts, and `{}` is none", host.value), host.span);
+    }
+    if let Some(address) = entry.addresses.first() {
+        error("`DYNAMIC_DNS` takes no `addresses`".to_owned(), address.span);
+    }
+    if let Some(endpoint) = entry.endpoints.first() {
+        error("`DYNAMIC_DNS` takes no `endpoints`".to_owned(), endpoint.span);
+    }
+    let allowed = [Protocol::Http, Protocol::Http2, Protocol::Grpc, Protocol::Tls];
+    for port in entry.ports.iter().filter(|port| !allowed.contains(&port.protocol.value)) {
+        let message =
+            format!("`DYNAMIC_DNS` takes ports of HTTP, HTTP2, GRPC and TLS, not {}", port.protocol.value);
+        error(message, port.protocol.span);
+    }
+    let internal = entry.location.as_ref().is_some_and(|it| it.value == Location::MeshInternal);
+    if internal && entry.meta.labels.contains_key("istio.io/use-waypoint") {
+        out.push(
+            Diagnostic::error("invalid-dynamic-dns", "`DYNAMIC_DNS` within the mesh has no waypoint")
+                .at(resolution.span)
+                .rule("VAL-SE-23"),
+        );
+    }
+}
+
 /// VAL-SE-06, VAL-SE-07, VAL-SE-13, VAL-CRD-15.
 fn selector(entry: &ServiceEntry, out: &mut Diagnostics) {
     let Some(selector) = &entry.workload_selector else { return };
@@ -145,7 +179,7 @@ fn selector(entry: &ServiceEntry, out: &mut Diagnostics) {
 /// `*-a.x` (SE-01, VAL-SE-04).
 fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diagnostics) {
     let partial = host.strip_prefix('*').is_some_and(|rest| !rest.starts_with('.'));
-    if !partial || entry.resolution() == Resolution::DynamicDns {
+    if !partial {
         return;
     }
     let tls = entry.ports.iter().find(|port| port.protocol.class() == ProtocolClass::Tls);
@@ -157,6 +191,7 @@ fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diag
         .also("the port stands at", port.span)
         .rule("SE-01")
         .help("Envoy knows no such server name in TLS; use `*.` and a whole domain"),
+        None if entry.resolution() == Resolution::DynamicDns => return,
         None => Diagnostic::warning(
             "partial-wildcard",
             format!("`{}` is no wildcard of a whole label", host.value),
@@ -262,6 +297,11 @@ fn endpoints(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
                 .rule("VAL-SE-12")
                 .help("set `resolution` to `STATIC` for IP addresses, or to `DNS` for names"),
         ),
+        (Resolution::None, []) => out.extend(spec.get("endpoints").map(|list| {
+            Diagnostic::error("unused-endpoints", "`endpoints` is given, but `resolution` is `NONE`")
+                .at(list.span)
+                .rule("VAL-CRD-10")
+        })),
         (Resolution::DnsRoundRobin, [_, second, ..]) => out.push(
             Diagnostic::error("too-many-endpoints", "`DNS_ROUND_ROBIN` takes one endpoint")
                 .at(second.span)
@@ -480,9 +520,30 @@ mod tests {
             "ServiceEntry",
             &[
                 (&case("resolution: STATIC\nlocation: MESH_INTERNAL"), &[]),
-                (&case(""), &["error not-supported SE-16"]),
-                (&case("resolution: NONE"), &["error not-supported SE-16"]),
-                (&case("resolution: DYNAMIC_DNS"), &["error not-supported SE-16"]),
+                (&case(""), &[]),
+                (&case("resolution: NONE"), &[]),
+                // TV-95, TV-140
+                (
+                    &case("resolution: NONE\nendpoints: [{address: 10.0.0.1}]"),
+                    &["error unused-endpoints VAL-SE-12"],
+                ),
+                (&case("endpoints: []"), &["error unused-endpoints VAL-CRD-10"]),
+                (
+                    &case("resolution: NONE\nworkloadSelector: {labels: {a: b}}"),
+                    &["warning unused-endpoints VAL-SE-13"],
+                ),
+                (
+                    &case("resolution: DYNAMIC_DNS"),
+                    &["error invalid-dynamic-dns VAL-SE-22", "error invalid-dynamic-dns VAL-SE-22"],
+                ),
+                (
+                    "hosts: ['*.a.com']\nports: [{number: 443, name: a, protocol: TLS}]\nresolution: DYNAMIC_DNS",
+                    &[],
+                ),
+                (
+                    "hosts: ['*-b.a.com']\nports: [{number: 443, name: a, protocol: TLS}]\nresolution: DYNAMIC_DNS",
+                    &["error partial-wildcard SE-01"],
+                ),
                 (&case("resolution: dns"), &["error invalid-value VAL-CRD-04"]),
                 (&case("resolution: 2"), &["error wrong-type -"]),
             ],
