@@ -1,5 +1,6 @@
 //! The registry: which services the client sees (spec sections 1.5, 1.7 and 2).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -55,6 +56,12 @@ pub struct Service<'a> {
     pub origin: Origin<'a>,
     /// Ports by number.
     pub ports: BTreeMap<u16, &'a Port>,
+    /// Ports for which virtual hosts are made and no cluster: their entry lost (SE-C-03, KS-08).
+    /// That is an error which can be accepted; requests then get 503, as in Istio.
+    pub without_cluster: BTreeSet<u16>,
+    /// Ports that a younger entry defines with another protocol: clusters are the oldest's and
+    /// virtual hosts the youngest's (SE-C-08). An error, too.
+    pub redefined: BTreeMap<u16, &'a Port>,
     /// The ServiceEntries that give ports and endpoints, oldest first (SE-C-02, SE-C-03).
     pub members: Vec<&'a ServiceEntry>,
     /// Further hosts: Kubernetes Services of type `ExternalName` (KS-04).
@@ -105,6 +112,16 @@ impl<'a> Service<'a> {
         addresses.filter_map(|address| address.ip())
     }
 
+    /// Ports of an entry that lost (SE-C-03, KS-08).
+    fn add_without_cluster(&mut self, loser: Origin<'a>) {
+        for (number, port) in ports(loser) {
+            if let Entry::Vacant(slot) = self.ports.entry(number) {
+                slot.insert(port);
+                self.without_cluster.insert(number);
+            }
+        }
+    }
+
     /// Every pod has a name below the service's (KS-03).
     pub fn is_headless(&self) -> bool {
         matches!(self.origin, Origin::Kubernetes(service) if service.headless)
@@ -112,9 +129,16 @@ impl<'a> Service<'a> {
 
     /// Whether plaintext HTTP is expected on `port` (SE-P rows).
     pub fn is_http_on(&self, port: u16) -> bool {
-        self.ports
-            .get(&port)
+        let definition = self.redefined.get(&port).or_else(|| self.ports.get(&port));
+        definition
             .is_some_and(|port| matches!(port.protocol.class(), ProtocolClass::Http | ProtocolClass::Sniffed))
+    }
+
+    /// Whether TLS passes on `port`, which is `definition`: listeners are made from all entries
+    /// (SE-C-08).
+    pub(crate) fn is_tls_on(&self, port: u16, definition: &Port) -> bool {
+        let is_tls = |port: &Port| port.protocol.class() == ProtocolClass::Tls;
+        is_tls(definition) || self.redefined.get(&port).is_some_and(|port| is_tls(port))
     }
 
     /// The TLS ports, where there is no other kind.
@@ -366,6 +390,8 @@ fn settle<'a>(
         host,
         origin: first.origin,
         ports: ports(first.origin),
+        without_cluster: BTreeSet::new(),
+        redefined: BTreeMap::new(),
         members: match first.origin {
             Origin::Entry(entry) => vec![entry],
             Origin::Kubernetes(_) => Vec::new(),
@@ -401,24 +427,25 @@ fn settle<'a>(
             (Origin::Entry(one), Origin::Entry(other)) => {
                 diagnostics.extend(join(&mut service, one, other).map(conflict));
             }
-            _ => diagnostics.push(conflict(beside_kubernetes(&service, claim.origin.ports()))),
+            _ => diagnostics.push(conflict(beside_kubernetes(&mut service, claim.origin))),
         }
     }
     Some(service)
 }
 
 /// A ServiceEntry for the host of a Kubernetes Service: nothing is taken from it (KS-08).
-fn beside_kubernetes(service: &Service<'_>, ports: &[Port]) -> Diagnostic {
+fn beside_kubernetes<'a>(service: &mut Service<'a>, other: Origin<'a>) -> Diagnostic {
     let host = service.host;
-    let differing = ports.iter().find(|port| {
+    let differing = other.ports().iter().find(|port| {
         let known = service.ports.get(&port.number.value);
         known.is_none_or(|known| known.protocol.class() != port.protocol.class())
     });
+    service.add_without_cluster(other);
     match differing {
         Some(port) => Diagnostic::error(
             "conflicting-service-entries",
             format!(
-                "port {} of `{host}` is not as the Kubernetes Service of that name has it, which counts",
+                "port {} of `{host}` is not as the Kubernetes Service of that name has it, which counts; a port of this alone gets 503",
                 port.number.value
             ),
         )
@@ -451,8 +478,9 @@ fn join<'a>(
                 "two entries of one namespace give `{host}` different resolution, `exportTo`, labels or selector"
             ),
             "SE-C-03",
-            "put all ports of the host into one ServiceEntry",
+            "put all ports of the host into one ServiceEntry; with `--accept conflicting-service-entries` the other one counts, and further ports of this get 503",
         ));
+        service.add_without_cluster(Origin::Entry(other));
         return found.into_iter();
     }
     service.members.push(other);
@@ -483,6 +511,7 @@ fn join<'a>(
                 "SE-C-08",
                 "give the port one protocol",
             ));
+            service.redefined.insert(number, port);
         } else {
             found.push(
                 Diagnostic::warning(

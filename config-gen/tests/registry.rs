@@ -325,6 +325,9 @@ fn a_kubernetes_service_wins_over_entries() {
     let planned = plan_with(&both, &istio(&[80, 81]));
     assert_eq!(planned.errors(), ["conflicting-service-entries"]);
     assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("KS-08"));
+    let planned = accepted(&both, &[80, 81]);
+    assert_eq!(planned.on(81, "web"), "outbound|81||web.default.svc.cluster.local");
+    assert!(!planned.has_cluster("outbound|81||web.default.svc.cluster.local"), "503");
     // SE-C-05: in one namespace, and with the same ports nothing is lost.
     let planned = plan_with(&(claim("{name: a}", port80) + &web()), &istio(&[80]));
     assert_eq!(planned.of_code("kubernetes-service-wins").rule, Some("KS-08"));
@@ -616,4 +619,200 @@ fn names_below_a_wildcard_are_dialled_by_sni() {
             );
         assert_eq!(plan_with(&originated, &standalone(&[80, 443])).errors(), ["host-of-request-not-dialled"]);
     }
+}
+
+/// The plan with its conflicts accepted, in profile istio.
+fn accepted(yaml: &str, ports: &[u16]) -> Planned {
+    let accept = vec!["conflicting-service-entries".to_owned()];
+    plan_with(yaml, &Options { accept, ..istio(ports) })
+}
+
+fn aged(name: &str, year: u16, spec: &str) -> String {
+    entry(
+        &format!("{{name: {name}, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
+        &format!("hosts: [a.example.com], {spec}"),
+    )
+}
+
+fn port(number: u16, name: &str, protocol: &str) -> String {
+    format!("{{number: {number}, name: {name}, protocol: {protocol}}}")
+}
+
+fn endpoints(planned: &Planned, name: &str) -> Vec<String> {
+    let of = |endpoint: &Endpoint| match &endpoint.address {
+        config_gen::plan::Address::Socket(address, port) => format!("{address}:{port}"),
+        config_gen::plan::Address::Pipe(path) => path.clone(),
+    };
+    planned.cluster(name).endpoints.iter().map(of).collect()
+}
+
+#[test]
+fn the_oldest_entry_of_a_host_counts() {
+    // SE-C-01, SE-C-02, SE-21: by time, whatever the names and the order of the input.
+    let young = aged(
+        "a",
+        2022,
+        &format!(
+            "resolution: STATIC, endpoints: [{{address: 192.0.2.2}}], ports: [{}]",
+            port(80, "http", "HTTP")
+        ),
+    );
+    let old = aged(
+        "b",
+        2021,
+        &format!(
+            "resolution: STATIC, location: MESH_INTERNAL, endpoints: [{{address: 192.0.2.1}}], ports: [{}]",
+            port(80, "http", "HTTP")
+        ),
+    );
+    let planned = plan_with(&(young + &old), &istio(&[80]));
+    // Its settings, and the endpoints of both.
+    assert!(!planned.cluster(A).external);
+    assert_eq!(endpoints(&planned, A), ["192.0.2.1:80", "192.0.2.2:80"]);
+    let warning = planned.of_code("duplicate-service-entry");
+    assert_eq!((warning.severity, warning.rule), (Severity::Warning, Some("SE-C-02")));
+    assert_eq!(warning.resource.as_deref(), Some("ServiceEntry default/a"), "the loser");
+    assert_eq!(warning.related[0].0, "`ServiceEntry default/b` has it", "the winner");
+}
+
+#[test]
+fn without_a_time_the_name_decides() {
+    // TV-113, GAP-16
+    let with = |name: &str, location: &str| {
+        entry(&format!("{{name: {name}}}"), &format!("hosts: [a.example.com], location: {location}, {HTTP}"))
+    };
+    let planned = plan_with(&(with("b", "MESH_EXTERNAL") + &with("a", "MESH_INTERNAL")), &istio(&[80]));
+    assert!(!planned.cluster(A).external, "`a` counts as the older");
+    assert_eq!(
+        planned.of_code("duplicate-service-entry").resource.as_deref(),
+        Some("ServiceEntry default/b")
+    );
+    assert_eq!(endpoints(&planned, A), ["a.example.com:80"]);
+}
+
+#[test]
+fn ports_of_several_entries_are_joined() {
+    // SE-C-03, TV-92
+    let one = aged("one", 2021, &format!("ports: [{}]", port(80, "http", "HTTP")));
+    let two = aged("two", 2022, &format!("ports: [{}]", port(443, "https", "HTTPS")));
+    let planned = plan_with(&(one.clone() + &two), &istio(&[80, 443]));
+    assert_eq!(planned.codes(), [""; 0]);
+    assert!(
+        planned.has_cluster("outbound|80||a.example.com")
+            && planned.has_cluster("outbound|443||a.example.com")
+    );
+    // TV-93: another resolution, other labels or another `exportTo`.
+    let eight = port(81, "other", "HTTP");
+    for younger in [
+        aged(
+            "two",
+            2022,
+            &format!("resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], ports: [{eight}]"),
+        ),
+        aged("two", 2022, &format!("ports: [{eight}]")).replace("{name: two,", "{name: two, labels: {x: z},"),
+    ] {
+        let both = one.clone() + &younger;
+        let planned = plan_with(&both, &istio(&[80, 81]));
+        assert_eq!(planned.errors(), ["conflicting-service-entries"], "{younger}");
+        assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("SE-C-03"));
+        // Accepted, it is as in Istio: the younger's port has a virtual host and no cluster.
+        let planned = accepted(&both, &[80, 81]);
+        assert_eq!(planned.errors(), [""; 0]);
+        assert_eq!(
+            (planned.get("a.example.com").as_str(), planned.on(81, "a.example.com").as_str()),
+            (A, "outbound|81||a.example.com")
+        );
+        let names: Vec<_> = planned.plan.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        assert_eq!(names, [A], "{younger}");
+    }
+    // What is exported by name is imported first, whatever its age (SE-C-04).
+    let private = aged("two", 2022, &format!("exportTo: [.], ports: [{eight}]"));
+    let planned = accepted(&(one + &private), &[80, 81]);
+    assert_eq!(
+        planned.of_code("conflicting-service-entries").resource.as_deref(),
+        Some("ServiceEntry default/one")
+    );
+    assert!(!planned.has_cluster(A) && planned.has_cluster("outbound|81||a.example.com"));
+}
+
+#[test]
+fn a_port_of_two_protocols() {
+    // TV-111, TV-112, SE-C-08
+    let with =
+        |name: &str, year, protocol: &str| aged(name, year, &format!("ports: [{}]", port(80, "x", protocol)));
+    for (old, young, plaintext) in [("HTTP", "HTTPS", "502"), ("HTTPS", "HTTP", A)] {
+        let both = with("a", 2021, old) + &with("b", 2022, young);
+        let planned = plan_with(&both, &istio(&[80]));
+        assert_eq!(planned.errors(), ["conflicting-service-entries"]);
+        assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("SE-C-08"));
+        let planned = accepted(&both, &[80]);
+        assert_eq!(planned.get("a.example.com"), plaintext, "{old} and {young}");
+        assert_eq!(planned.server_names(80), ["a.example.com"]);
+    }
+    // One protocol and another target: the older one's, and said so.
+    let target = |name: &str, year, target: u16| {
+        let ports = format!("{{number: 80, name: {name}, protocol: HTTP, targetPort: {target}}}");
+        aged(name, year, &format!("ports: [{ports}]"))
+    };
+    let planned = plan_with(&(target("b", 2021, 8001) + &target("a", 2022, 8002)), &istio(&[80]));
+    assert_eq!(planned.codes(), ["conflicting-port"]);
+    assert_eq!(endpoints(&planned, A)[0], "a.example.com:8001");
+}
+
+#[test]
+fn the_namespace_of_a_host() {
+    // SE-C-04: the client's, else what is exported to it by name, else the oldest.
+    let with = |namespace: &str, year: u16, export: &str, address: &str| {
+        entry(
+            &format!("{{name: a, namespace: {namespace}, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
+            &format!(
+                "hosts: [a.example.com], exportTo: [{export}], resolution: STATIC, endpoints: [{{address: {address}}}], {HTTP}"
+            ),
+        )
+    };
+    let all = with("aaa", 2020, "'*'", "192.0.2.1")
+        + &with("bbb", 2021, "shop", "192.0.2.2")
+        + &with("ccc", 2022, "'*'", "192.0.2.3");
+    for (client_namespace, address) in
+        [("ccc", "192.0.2.3:80"), ("shop", "192.0.2.2:80"), ("elsewhere", "192.0.2.1:80")]
+    {
+        let planned = plan_with(&all, &client(client_namespace));
+        assert_eq!(endpoints(&planned, A), [address], "{client_namespace}");
+        assert_eq!(planned.errors(), [""; 0]);
+    }
+}
+
+#[test]
+fn dns_round_robin_takes_one_endpoint() {
+    // SE-C-06, SE-R-05
+    let with = |name: &str, year, address: &str| {
+        aged(
+            name,
+            year,
+            &format!(
+                "resolution: DNS_ROUND_ROBIN, endpoints: [{{address: {address}}}], ports: [{}]",
+                port(80, "http", "HTTP")
+            ),
+        )
+    };
+    let planned = plan_with(
+        &(with("a", 2022, "young.example.com") + &with("b", 2021, "old.example.com")),
+        &istio(&[80]),
+    );
+    assert_eq!(endpoints(&planned, A), ["old.example.com:80"]);
+}
+
+#[test]
+fn a_wildcard_beside_an_exact_host_is_no_conflict() {
+    // SE-C-09
+    let wildcard = entry(
+        "{name: w}",
+        &format!("hosts: ['*.example.com'], resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], {HTTP}"),
+    );
+    let planned = plan_with(&(wildcard + &a()), &istio(&[80]));
+    assert_eq!(planned.codes(), [""; 0]);
+    assert_eq!(
+        (planned.get("a.example.com").as_str(), planned.get("b.example.com").as_str()),
+        (A, "outbound|80||*.example.com")
+    );
 }

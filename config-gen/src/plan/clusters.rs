@@ -69,7 +69,8 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     let mut clusters = Vec::new();
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
-            if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp) {
+            let served = !matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp);
+            if !served || service.without_cluster.contains(&number) {
                 continue;
             }
             let tls = upstream_tls(input, service, number);

@@ -23,7 +23,8 @@ use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
 
 /// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
 /// and what then happens is said in the message.
-pub const ACCEPTABLE: [&str; 3] = ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported"];
+pub const ACCEPTABLE: [&str; 4] =
+    ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported", "conflicting-service-entries"];
 
 /// What the resources come to.
 #[derive(Debug)]
@@ -169,7 +170,7 @@ fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
     let mut by_name: BTreeMap<(u16, String), String> = BTreeMap::new();
     for service in input.registry.services() {
         for (&port, definition) in &service.ports {
-            if definition.protocol.class() == ProtocolClass::Tls {
+            if service.is_tls_on(port, definition) {
                 let name = if needs_passthrough_cluster(input, service, port) {
                     passthrough_cluster_name
                 } else {
