@@ -77,13 +77,7 @@ fn run(arguments: &Generate) -> Status {
     let mut diagnostics = read.diagnostics.clone();
     let plan = (!diagnostics.has_errors()).then(|| {
         let mut found = Diagnostics::new();
-        let plan = Plan::build(
-            &read.service_entries,
-            &read.virtual_services,
-            &read.destination_rules,
-            &options,
-            &mut found,
-        );
+        let plan = Plan::of(&read.resources(), &options, &mut found);
         diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
         plan
     });

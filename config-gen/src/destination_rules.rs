@@ -28,7 +28,7 @@ impl<'a> DestinationRules<'a> {
     /// this order; the first that has any rule for the host ends the search (DR-01, DR-02).
     fn policy(&self, service: &Service<'_>, options: &Options) -> Option<&'a TrafficPolicy> {
         let client = options.client_namespace.as_str();
-        let own = service.entry.meta.namespace.as_str();
+        let own = service.meta().namespace.as_str();
         let rules = [client, own, ROOT_NAMESPACE].into_iter().find_map(|stage| {
             // The client's namespace sees its private rules as well.
             let in_stage = |rule: &&&DestinationRule| {

@@ -62,10 +62,10 @@ fn every_port_has_a_cluster() {
     assert_eq!(found, ["port-without-listener"]);
     let http = cluster(&plan, "outbound|80||a.example.com");
     assert_eq!(http.discovery, Discovery::StrictDns);
-    assert_eq!(http.endpoints, [Endpoint::Socket("a.example.com".into(), 80)]);
+    assert_eq!(http.endpoints, [Endpoint::socket("a.example.com".into(), 80)]);
     assert!(!http.http2 && http.tls.is_none());
     let grpc = cluster(&plan, "outbound|8080||a.example.com");
-    assert_eq!(grpc.endpoints, [Endpoint::Socket("a.example.com".into(), 9090)]);
+    assert_eq!(grpc.endpoints, [Endpoint::socket("a.example.com".into(), 9090)]);
     assert!(grpc.http2, "SE-P-02");
 }
 
@@ -83,7 +83,7 @@ fn endpoints_have_their_own_ports() {
     assert_eq!(static_cluster.discovery, Discovery::Static, "SE-R-02");
     assert_eq!(
         static_cluster.endpoints,
-        [Endpoint::Socket("10.0.0.1".into(), 9000), Endpoint::Socket("10.0.0.2".into(), 8000)]
+        [Endpoint::socket("10.0.0.1".into(), 9000), Endpoint::socket("10.0.0.2".into(), 8000)]
     );
     let (pipe, _) = plan(&entry(
         "{name: a}",
@@ -93,7 +93,7 @@ fn endpoints_have_their_own_ports() {
     ));
     assert_eq!(
         cluster(&pipe, "outbound|80||a.example.com").endpoints,
-        [Endpoint::Pipe("/run/a.sock".into())]
+        [Endpoint::pipe("/run/a.sock".into())]
     );
     let (round_robin, _) =
         plan(&entry("{name: a}", &format!("hosts: [a.example.com], resolution: DNS_ROUND_ROBIN, {HTTP}")));

@@ -12,7 +12,7 @@ use config_gen::cases::{
 };
 use config_gen::input::files;
 use config_gen::options::Profile;
-use config_gen::plan::Endpoint;
+use config_gen::plan::Address;
 use portolan_e2e::raw::{self, Head, Response};
 use portolan_e2e::{Ca, DnsServer, Portolan, Scratch, SeenRequest, Setup, Upstream, places};
 use serde_json::Value;
@@ -132,7 +132,7 @@ impl World {
         for cluster in prepared.plan.clusters.iter().filter(|cluster| cluster.name.starts_with("outbound|")) {
             let upstream = if cluster.tls.is_some() { &tls } else { &plain };
             for endpoint in &cluster.endpoints {
-                let Endpoint::Socket(address, port) = endpoint else { continue };
+                let Address::Socket(address, port) = &endpoint.address else { continue };
                 upstream_ports.insert(format!("{}:{port}={}", host(&cluster.name), upstream.addr().port()));
                 if address.parse::<IpAddr>().is_err() {
                     dns.set(address, Ipv4Addr::LOCALHOST);

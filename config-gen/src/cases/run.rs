@@ -43,13 +43,7 @@ pub fn prepare(file: &CaseFile, profile: Profile) -> Result<Prepared, String> {
     errors.extend(read.diagnostics.iter().filter(|diagnostic| is_error(diagnostic)).cloned());
     fail(errors)?;
     let mut found = Diagnostics::new();
-    let plan = Plan::build(
-        &read.service_entries,
-        &read.virtual_services,
-        &read.destination_rules,
-        &options,
-        &mut found,
-    );
+    let plan = Plan::of(&read.resources(), &options, &mut found);
     let mut errors = Diagnostics::new();
     errors.extend(found.into_iter().filter(is_error).map(|diagnostic| read.locate(diagnostic)));
     fail(errors)?;

@@ -1,10 +1,12 @@
 //! Envoy clusters (spec sections 1.3, 3.1, 5.6).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{DnsFamily, EnvoyOptions};
-use crate::plan::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+use crate::plan::{Address, Ca, Cluster, Discovery, Endpoint, Locality, UpstreamTls};
 
 /// `connectTimeout` of the mesh (DEF-08).
 const CONNECT_TIMEOUT: &str = "10s";
@@ -12,14 +14,17 @@ const CONNECT_TIMEOUT: &str = "10s";
 /// No limit: Istio's default for all thresholds (DEF-11).
 const UNLIMITED: u32 = u32::MAX;
 
-/// Hosts outside the registry that are remembered at a time.
-const PASSTHROUGH_MAX_HOSTS: u32 = 1024;
+/// Hosts of a DNS cache that are remembered at a time.
+const MAX_HOSTS: u32 = 1024;
 
 /// Name of the DNS cache for hosts outside the registry.
 const PASSTHROUGH_DNS_CACHE: &str = "passthrough";
 
 /// A cluster of the registry.
 pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    if let Discovery::Dynamic(_) = cluster.discovery {
+        return dynamic(cluster, options);
+    }
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
@@ -29,7 +34,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
         match cluster.discovery {
             Discovery::StrictDns => dns(false, options),
             Discovery::LogicalDns => dns(true, options),
-            Discovery::Static => json!({"type": "STATIC"}),
+            Discovery::Static | Discovery::Dynamic(_) => json!({"type": "STATIC"}),
         },
     );
     extend(
@@ -40,18 +45,42 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
             "circuit_breakers": circuit_breakers(),
             "load_assignment": {
                 "cluster_name": cluster.name,
-                "endpoints": [{"lb_endpoints": cluster.endpoints.iter().map(endpoint).collect::<Vec<_>>()}],
+                "endpoints": localities(&cluster.endpoints),
             },
             "typed_extension_protocol_options": http_protocol_options(cluster),
         }),
     );
-    if cluster.external {
-        // As Istio marks it (SE-14).
-        extend(&mut value, json!({"metadata": {"filter_metadata": {"istio": {"external": true}}}}));
-    }
+    mark_external(&mut value, cluster);
     if let Some(tls) = &cluster.tls {
         extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
     }
+    value
+}
+
+/// As Istio does (SE-14).
+fn mark_external(value: &mut Value, cluster: &Cluster) {
+    if cluster.external {
+        extend(value, json!({"metadata": {"filter_metadata": {"istio": {"external": true}}}}));
+    }
+}
+
+/// Resolves the server name of each connection (SE-R-07).
+fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    let mut value = json!({
+        "name": cluster.name,
+        "alt_stat_name": stat_name(&cluster.name),
+        "connect_timeout": CONNECT_TIMEOUT,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "circuit_breakers": circuit_breakers(),
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
+                "dns_cache_config": dns_cache(&cluster.name, options),
+            },
+        },
+    });
+    mark_external(&mut value, cluster);
     value
 }
 
@@ -67,14 +96,55 @@ fn stat_name(name: &str) -> String {
     name.replace('.', "_")
 }
 
-fn endpoint(endpoint: &Endpoint) -> Value {
-    let address = match endpoint {
-        Endpoint::Socket(address, port) => {
+/// Endpoints by their locality, whose weight is the sum of theirs (SE-30, SE-31). Without any
+/// word on them all are alike.
+fn localities(endpoints: &[Endpoint]) -> Vec<Value> {
+    let nowhere = Locality::default();
+    let weighted = endpoints.iter().any(|endpoint| endpoint.weight != 1 || endpoint.locality != nowhere);
+    let mut groups: BTreeMap<&Locality, Vec<&Endpoint>> = BTreeMap::new();
+    for endpoint in endpoints {
+        groups.entry(&endpoint.locality).or_default().push(endpoint);
+    }
+    if groups.is_empty() {
+        groups.insert(&nowhere, Vec::new());
+    }
+    groups
+        .into_iter()
+        .map(|(locality, group)| {
+            let endpoints: Vec<Value> = group.iter().map(|one| endpoint(one, weighted)).collect();
+            let mut value = json!({"lb_endpoints": endpoints});
+            if weighted {
+                let sum = group.iter().fold(0_u32, |sum, one| sum.saturating_add(one.weight));
+                extend(&mut value, json!({"load_balancing_weight": sum}));
+            }
+            if *locality != nowhere {
+                let mut names = json!({});
+                for (name, text) in
+                    [("region", &locality.region), ("zone", &locality.zone), ("sub_zone", &locality.sub_zone)]
+                {
+                    if !text.is_empty() {
+                        extend(&mut names, json!({name: text}));
+                    }
+                }
+                extend(&mut value, json!({"locality": names}));
+            }
+            value
+        })
+        .collect()
+}
+
+fn endpoint(endpoint: &Endpoint, weighted: bool) -> Value {
+    let address = match &endpoint.address {
+        Address::Socket(address, port) => {
             json!({"socket_address": {"address": address, "port_value": port}})
         }
-        Endpoint::Pipe(path) => json!({"pipe": {"path": path}}),
+        Address::Pipe(path) => json!({"pipe": {"path": path}}),
     };
-    json!({"endpoint": {"address": address}})
+    let mut value = json!({"endpoint": {"address": address}});
+    if weighted {
+        extend(&mut value, json!({"load_balancing_weight": endpoint.weight}));
+    }
+    value
 }
 
 fn circuit_breakers() -> Value {
@@ -229,10 +299,16 @@ pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
 /// The DNS cache for hosts outside the registry; Envoy requires the same settings wherever
 /// it is named.
 pub(super) fn passthrough_dns_cache(options: &EnvoyOptions) -> Value {
+    dns_cache(PASSTHROUGH_DNS_CACHE, options)
+}
+
+/// A DNS cache of its own for each cluster that shares its hosts with no other: whoever fills
+/// one up doesn't touch the others.
+pub(super) fn dns_cache(name: &str, options: &EnvoyOptions) -> Value {
     json!({
-        "name": PASSTHROUGH_DNS_CACHE,
+        "name": name,
         "dns_lookup_family": dns_family(options),
-        "max_hosts": PASSTHROUGH_MAX_HOSTS,
+        "max_hosts": MAX_HOSTS,
         "typed_dns_resolver_config": dns_resolver(options),
     })
 }

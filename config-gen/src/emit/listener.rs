@@ -6,11 +6,11 @@ use portolan_engine::config::{DEFAULT_ROUTE_PROFILE, PASSTHROUGH_ROUTE_PROFILE};
 use portolan_engine::headers;
 use serde_json::{Value, json};
 
-use crate::emit::cluster::{passthrough_dns_cache, socket_address};
+use crate::emit::cluster::{dns_cache, passthrough_dns_cache, socket_address};
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
-use crate::plan::{Plan, SniRoute};
+use crate::plan::{Discovery, Plan, SniRoute};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -27,7 +27,7 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
             "name": "envoy.filters.listener.tls_inspector",
             "typed_config": {"@type": type_url("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")},
         }));
-        chains.extend(sni_chains(&sni_routes, options));
+        chains.extend(sni_chains(&sni_routes, plan, options));
         chains.push(unknown_sni_chain(port, options));
     }
     // In Istio a port without HTTP services has no HTTP listener: its connections go where those
@@ -62,7 +62,7 @@ fn listener_name(port: u16) -> String {
 }
 
 /// One chain for each cluster: the server names that go there (VS-TLS-05).
-fn sni_chains(routes: &[&SniRoute], options: &Options) -> Vec<Value> {
+fn sni_chains(routes: &[&SniRoute], plan: &Plan, options: &Options) -> Vec<Value> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for route in routes {
         names.entry(&route.cluster).or_default().push(&route.server_name);
@@ -70,10 +70,18 @@ fn sni_chains(routes: &[&SniRoute], options: &Options) -> Vec<Value> {
     names
         .into_iter()
         .map(|(cluster, server_names)| {
+            // In the order of their names.
+            let found = plan.clusters.binary_search_by(|other| other.name.as_str().cmp(cluster));
+            let discovery = found.ok().and_then(|index| plan.clusters.get(index)).map(|it| it.discovery);
+            let mut filters = Vec::new();
+            if let Some(Discovery::Dynamic(port)) = discovery {
+                filters.push(dial_server_name(port, &dns_cache(cluster, &options.envoy)));
+            }
+            filters.push(tcp_proxy("tls_passthrough", cluster, options));
             json!({
                 "name": format!("tls {cluster}"),
                 "filter_chain_match": {"transport_protocol": "tls", "server_names": server_names},
-                "filters": [tcp_proxy("tls_passthrough", cluster, options)],
+                "filters": filters,
             })
         })
         .collect()
@@ -85,14 +93,7 @@ fn unknown_sni_chain(port: u16, options: &Options) -> Value {
     let filters = match options.outbound_policy() {
         OutboundPolicy::RegistryOnly => vec![tcp_proxy("tls_refused", BLACK_HOLE_CLUSTER, options)],
         OutboundPolicy::AllowAny => vec![
-            json!({
-                "name": "envoy.filters.network.sni_dynamic_forward_proxy",
-                "typed_config": {
-                    "@type": type_url("envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig"),
-                    "port_value": options.envoy.dialled_port("", port),
-                    "dns_cache_config": passthrough_dns_cache(&options.envoy),
-                },
-            }),
+            dial_server_name(options.envoy.dialled_port("", port), &passthrough_dns_cache(&options.envoy)),
             tcp_proxy("tls_unregistered", super::PASSTHROUGH_CLUSTER, options),
         ],
     };
@@ -100,6 +101,18 @@ fn unknown_sni_chain(port: u16, options: &Options) -> Value {
         "name": "tls unknown",
         "filter_chain_match": {"transport_protocol": "tls"},
         "filters": filters,
+    })
+}
+
+/// Has the server name resolved and dialled at `port`.
+fn dial_server_name(port: u16, dns_cache: &Value) -> Value {
+    json!({
+        "name": "envoy.filters.network.sni_dynamic_forward_proxy",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig"),
+            "port_value": port,
+            "dns_cache_config": dns_cache,
+        },
     })
 }
 

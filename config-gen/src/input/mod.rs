@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{
-    self, DestinationRule, Meta, ServiceEntry, Spanned, VirtualService, destination_rule, service_entry,
-    virtual_service,
+    self, DestinationRule, KubernetesService, Meta, Resources, ServiceEntry, Spanned, VirtualService,
+    WorkloadEntry, destination_rule, kubernetes_service, service_entry, virtual_service, workload_entry,
 };
 use crate::schema::kinds::Verdict;
 use crate::schema::{self, FieldUse, kinds, suggest};
@@ -48,6 +48,10 @@ pub struct Read {
     pub virtual_services: Vec<VirtualService>,
     /// The DestinationRule objects in the order of the input.
     pub destination_rules: Vec<DestinationRule>,
+    /// The WorkloadEntry objects in the order of the input.
+    pub workload_entries: Vec<WorkloadEntry>,
+    /// The Kubernetes Service objects in the order of the input.
+    pub kubernetes_services: Vec<KubernetesService>,
     /// Findings in the order of the input.
     pub diagnostics: Diagnostics,
     /// What becomes of each field.
@@ -64,6 +68,17 @@ pub struct Read {
 }
 
 impl Read {
+    /// All resources, for [`Plan::of`](crate::plan::Plan::of).
+    pub fn resources(&self) -> Resources<'_> {
+        Resources {
+            service_entries: &self.service_entries,
+            kubernetes_services: &self.kubernetes_services,
+            workload_entries: &self.workload_entries,
+            virtual_services: &self.virtual_services,
+            destination_rules: &self.destination_rules,
+        }
+    }
+
     /// Adds the resource and the field to a diagnostic that has a place in the
     /// resources read, unless it names them already.
     pub fn locate(&self, mut diagnostic: Diagnostic) -> Diagnostic {
@@ -221,7 +236,7 @@ impl Reader<'_> {
                     &mut diagnostics,
                     &mut self.read.field_uses,
                 );
-                self.resource(meta, spec, &mut diagnostics);
+                self.resource(meta, spec, object.root.get("status"), &mut diagnostics);
             }
             None => diagnostics.push(
                 Diagnostic::error("missing-field", "`spec` is missing")
@@ -240,7 +255,13 @@ impl Reader<'_> {
         self.read.documents.push((title.to_string(), object.root));
     }
 
-    fn resource(&mut self, meta: Meta, spec: &node::Node, diagnostics: &mut Diagnostics) {
+    fn resource(
+        &mut self,
+        meta: Meta,
+        spec: &node::Node,
+        status: Option<&node::Node>,
+        diagnostics: &mut Diagnostics,
+    ) {
         use resource::validate;
         match meta.kind {
             "ServiceEntry" => {
@@ -253,6 +274,16 @@ impl Reader<'_> {
                 validate::virtual_service::validate(&service, spec, diagnostics);
                 self.read.virtual_services.push(service);
             }
+            "WorkloadEntry" => {
+                let entry = workload_entry::read(meta, spec, status);
+                validate::workload_entry::validate(&entry, spec, diagnostics);
+                self.read.workload_entries.push(entry);
+            }
+            "Service" => {
+                let service = kubernetes_service::read(meta, spec);
+                validate::kubernetes_service::validate(&service, spec, diagnostics);
+                self.read.kubernetes_services.push(service);
+            }
             _ => {
                 if let Some(rule) = destination_rule::read(meta, spec) {
                     validate::destination_rule::validate(&rule, spec, diagnostics);
@@ -263,15 +294,23 @@ impl Reader<'_> {
     }
 
     fn version(&self, object: &Object, diagnostics: &mut Diagnostics) {
-        if kinds::VERSIONS.contains(&object.version()) {
+        let group = object.group();
+        let versions = kinds::versions(group);
+        if versions.contains(&object.version()) {
             return;
         }
-        let group = object.group();
-        let versions = kinds::VERSIONS.map(|version| format!("`{group}/{version}`"));
+        let name = |version: &&str| match group {
+            "" => format!("`{version}`"),
+            _ => format!("`{group}/{version}`"),
+        };
+        let versions: Vec<String> = versions.iter().map(name).collect();
         diagnostics.push(
             Diagnostic::error(
                 "wrong-api-version",
-                format!("`{}` is no version of Istio's resources", object.api_version.value),
+                format!(
+                    "`{}` is no version of `{}` that is read",
+                    object.api_version.value, object.kind.value
+                ),
             )
             .at(object.api_version.span)
             .field("apiVersion")

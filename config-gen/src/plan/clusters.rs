@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
+use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
 use crate::registry::{Service, location};
 use crate::resource::destination_rule::TlsSettings;
@@ -35,15 +36,8 @@ pub enum Discovery {
     LogicalDns,
     /// As given.
     Static,
-}
-
-/// An address to connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A name or an IP address, and a port.
-    Socket(String, u16),
-    /// A unix domain socket (SE-29).
-    Pipe(String),
+    /// DNS for each connection, by its SNI, and this port (SE-R-07).
+    Dynamic(u16),
 }
 
 /// TLS towards the endpoints.
@@ -75,7 +69,8 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     let mut clusters = Vec::new();
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
-            if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp) {
+            let served = !matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp);
+            if !served || service.without_cluster.contains(&number) {
                 continue;
             }
             let tls = upstream_tls(input, service, number);
@@ -84,11 +79,11 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
             }
             let cluster = Cluster {
                 name: cluster_name(service.host, number),
-                discovery: discovery(service),
-                endpoints: endpoints(input, service, port),
+                discovery: discovery(input, service, port),
+                endpoints: endpoints(input, service, number),
                 http2: port.protocol.is_http2(),
                 tls,
-                external: location(service.entry, input.options) == Location::MeshExternal,
+                external: location(service.origin, input.options) == Location::MeshExternal,
             };
             if needs_passthrough_cluster(input, service, number) {
                 clusters.push(Cluster {
@@ -98,7 +93,9 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 });
             }
             // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
-            if !cluster.endpoints.is_empty() || cluster.discovery == Discovery::Static {
+            if !cluster.endpoints.is_empty()
+                || matches!(cluster.discovery, Discovery::Static | Discovery::Dynamic(_))
+            {
                 clusters.push(cluster);
             }
         }
@@ -107,38 +104,16 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     clusters
 }
 
-fn discovery(service: &Service<'_>) -> Discovery {
-    match service.entry.resolution() {
-        Resolution::DnsRoundRobin => Discovery::LogicalDns,
+fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Discovery {
+    match service.resolution() {
+        Resolution::None | Resolution::DynamicDns if service.host.starts_with('*') => {
+            Discovery::Dynamic(input.options.envoy.dialled_port(service.host, registry_port(port)))
+        }
+        // One address at a time, as a client would dial (GAP-02).
+        Resolution::DnsRoundRobin | Resolution::None => Discovery::LogicalDns,
         Resolution::Static => Discovery::Static,
-        // The others are refused when the entry is read.
-        Resolution::Dns | Resolution::None | Resolution::DynamicDns => Discovery::StrictDns,
+        Resolution::Dns | Resolution::DynamicDns => Discovery::StrictDns,
     }
-}
-
-fn endpoints(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Vec<Endpoint> {
-    let registry_port = port.target_port.as_ref().unwrap_or(&port.number).value;
-    let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
-    let entry = service.entry;
-    if entry.endpoints.is_empty() {
-        let by_name = discovery(service) != Discovery::Static && !service.host.starts_with('*');
-        return Vec::from_iter(
-            by_name.then(|| Endpoint::Socket(service.host.to_owned(), dialled(registry_port))),
-        );
-    }
-    let addressed =
-        entry.endpoints.iter().filter_map(|endpoint| Some((endpoint, endpoint.address.as_ref()?)));
-    addressed
-        .map(|(endpoint, address)| match address.strip_prefix("unix://") {
-            Some(path) => Endpoint::Pipe(path.to_owned()),
-            None => {
-                // The endpoint's own port for the service port's name comes first (SE-25).
-                let own = endpoint.ports.iter().find(|(name, _)| name.value == port.name.value);
-                let number = own.map_or(registry_port, |(_, number)| number.value);
-                Endpoint::Socket(address.value.clone(), dialled(number))
-            }
-        })
-        .collect()
 }
 
 /// TLS for a port of `service`, as its DestinationRule says, or as `--originate-tls` does for
@@ -178,7 +153,7 @@ fn from_settings(settings: &TlsSettings, service: &Service<'_>) -> UpstreamTls {
 }
 
 fn subject_alt_names(service: &Service<'_>) -> Vec<String> {
-    service.entry.subject_alt_names.iter().map(|name| name.value.clone()).collect()
+    service.subject_alt_names().iter().map(|name| name.value.clone()).collect()
 }
 
 /// What TLS settings do that one may not expect.

@@ -2,23 +2,29 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+mod endpoints;
 mod routes;
 mod virtual_hosts;
 
-pub use clusters::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+use std::collections::BTreeMap;
+
+pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
+pub use endpoints::{Address, Endpoint, Locality};
 
 use portolan_engine::config;
 
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::names::short_forms;
 use crate::options::{Listen, Options, Profile};
 use crate::registry::{Registry, Service};
 use crate::resource::service_entry::ProtocolClass;
-use crate::resource::{DestinationRule, ServiceEntry, VirtualService};
+use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
 
 /// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
 /// and what then happens is said in the message.
-pub const ACCEPTABLE: [&str; 3] = ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported"];
+pub const ACCEPTABLE: [&str; 4] =
+    ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported", "conflicting-service-entries"];
 
 /// What the resources come to.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ pub(crate) struct Input<'a> {
 }
 
 impl Plan {
-    /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
+    /// The plan for resources of these three kinds alone.
     pub fn build(
         service_entries: &[ServiceEntry],
         virtual_services: &[VirtualService],
@@ -59,12 +65,21 @@ impl Plan {
         options: &Options,
         diagnostics: &mut Diagnostics,
     ) -> Self {
+        let resources =
+            Resources { service_entries, virtual_services, destination_rules, ..Resources::default() };
+        Self::of(&resources, options, diagnostics)
+    }
+
+    /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
+    pub fn of(resources: &Resources<'_>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
         let mut found = Diagnostics::new();
-        let registry = Registry::build(service_entries, options, &mut found);
-        let rules = DestinationRules::new(destination_rules);
+        let registry = Registry::build(resources, options, &mut found);
+        let rules = DestinationRules::new(resources.destination_rules);
+        let virtual_services = resources.virtual_services;
         let input = Input { registry: &registry, rules: &rules, virtual_services, options };
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
+        endpoints::check(&input, &mut found);
         let plan = Self {
             virtual_hosts: virtual_hosts::build(&input, &mut found),
             clusters: clusters::build(&input, &mut found),
@@ -152,24 +167,41 @@ fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16
 }
 
 fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
-    let mut routes = Vec::new();
+    let mut by_name: BTreeMap<(u16, String), String> = BTreeMap::new();
     for service in input.registry.services() {
         for (&port, definition) in &service.ports {
-            if definition.protocol.class() == ProtocolClass::Tls {
+            if service.is_tls_on(port, definition) {
                 let name = if needs_passthrough_cluster(input, service, port) {
                     passthrough_cluster_name
                 } else {
                     cluster_name
                 };
-                routes.push(SniRoute {
-                    port,
-                    server_name: service.host.to_owned(),
-                    cluster: name(service.host, port),
-                });
+                for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
+                    for server_name in server_names(input, service, host) {
+                        // A name of two services belongs to the first (VH-09, VH-10).
+                        if server_name == service.host || !input.registry.has(&server_name) {
+                            let cluster = name(service.host, port);
+                            by_name.entry((port, server_name)).or_insert(cluster);
+                        }
+                    }
+                }
             }
         }
     }
-    routes
+    let route = |((port, server_name), cluster)| SniRoute { port, server_name, cluster };
+    by_name.into_iter().map(route).collect()
+}
+
+/// The server names by which clients mean `host` of `service`: also as an `ExternalName` service
+/// (KS-04), and those of the pods of a headless service (KS-03).
+fn server_names(input: &Input<'_>, service: &Service<'_>, host: &str) -> Vec<String> {
+    let mut names = vec![host.to_owned()];
+    names.extend(short_forms(host, &input.options.client_namespace));
+    if service.is_headless() {
+        let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
+        names.extend(below);
+    }
+    names
 }
 
 /// Ports that no listener carries, and protocols that this version doesn't serve.
@@ -178,7 +210,7 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
             let about = |diagnostic: Diagnostic| {
-                diagnostic.resource(service.entry.meta.title()).at(port.span).field("spec.ports")
+                diagnostic.resource(service.meta().title()).at(port.span).field("spec.ports")
             };
             match port.protocol.class() {
                 ProtocolClass::Tcp => diagnostics.push(

@@ -9,7 +9,7 @@ use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name, routes};
 use crate::registry::{Service, is_exported_to};
-use crate::resource::VirtualService;
+use crate::resource::{KubernetesService, VirtualService};
 
 /// The virtual hosts of all listener ports. Those that are alike on every port stand once and
 /// without ports.
@@ -104,6 +104,12 @@ struct PortTable<'a, 'i> {
     taken: BTreeMap<String, String>,
 }
 
+/// A VirtualService with its routes for one port.
+type WithRoutes<'v> = (&'v VirtualService, Vec<Route>);
+
+/// A VirtualService that came too late, for which host, and who was first.
+type Loser<'v> = (&'v VirtualService, String, String);
+
 impl<'a, 'i> PortTable<'a, 'i> {
     fn build(
         input: &'i Input<'a>,
@@ -124,13 +130,26 @@ impl<'a, 'i> PortTable<'a, 'i> {
             hosts: Vec::new(),
             taken: BTreeMap::new(),
         };
-        let with_routes: Vec<(&VirtualService, Vec<Route>)> = services
+        let with_routes: Vec<WithRoutes<'_>> = services
             .iter()
             .map(|service| (*service, routes::build(input, service, port)))
             .filter(|(_, routes)| !routes.is_empty())
+            .map(|(service, routes)| {
+                let routes = table.without_aliases(service, routes, reported, diagnostics);
+                (service, routes)
+            })
             .collect();
-        let mut losers = table.add_registered(&with_routes);
-        losers.extend(table.add_unregistered(&with_routes));
+        let mut losers = Vec::new();
+        let plain = table.add_routed(&with_routes, &mut losers);
+        // Virtual hosts of VirtualServices come before those of plain services (VH-10); in
+        // profile standalone the registry comes first.
+        if standalone {
+            table.add_defaults(&plain);
+        }
+        table.add_unregistered(&with_routes, &mut losers);
+        if !standalone {
+            table.add_defaults(&plain);
+        }
         for (loser, host, winner) in losers {
             if reported.insert((loser.meta.title(), host.clone())) {
                 diagnostics.push(
@@ -146,92 +165,142 @@ impl<'a, 'i> PortTable<'a, 'i> {
                 );
             }
         }
+        // The registry's hosts in their order, then the others.
+        let order: BTreeMap<&str, usize> =
+            table.registered.keys().enumerate().map(|(index, host)| (*host, index)).collect();
+        table.hosts.sort_by_key(|host| {
+            let first = host.domains.first().map(String::as_str).unwrap_or_default();
+            if host.unregistered { usize::MAX } else { order.get(first).copied().unwrap_or(usize::MAX) }
+        });
         table.hosts
     }
 
-    /// Hosts of the registry: with the routes of the most specific VirtualService (VH-14,
-    /// VH-16), else with their default route (VH-12). Returns VirtualServices that came
-    /// too late: service, host, and who was first.
-    fn add_registered<'v>(
-        &mut self,
-        services: &[(&'v VirtualService, Vec<Route>)],
-    ) -> Vec<(&'v VirtualService, String, String)> {
-        let mut losers = Vec::new();
-        let hosts: Vec<&'i Service<'a>> = self.registered.values().copied().collect();
-        for known in hosts {
-            let candidates = services.iter().flat_map(|(service, routes)| {
-                service.hosts.iter().filter_map(move |host| {
-                    let host = expand(host, &service.meta.namespace);
-                    covers(&host, known.host).then_some((host, *service, routes))
-                })
-            });
-            // Exact before wildcard, long before short; among equals the first wins.
-            let mut candidates: Vec<_> = candidates.collect();
-            candidates.sort_by_key(|(host, _, _)| (host.starts_with('*'), std::cmp::Reverse(host.len())));
-            let mut candidates = candidates.into_iter();
-            let Some((host, service, routes)) = candidates.next() else {
-                self.add_default(known);
+    /// Leads destinations that are `ExternalName` services to what they name: one hop, and only
+    /// where the alias lists the listener port (KS-04).
+    fn without_aliases(
+        &self,
+        service: &VirtualService,
+        mut routes: Vec<Route>,
+        reported: &mut BTreeSet<(String, String)>,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<Route> {
+        let listed = |alias: &KubernetesService, port: u16| {
+            alias.ports.iter().any(|listed| listed.number.value == port)
+        };
+        for cluster in routes.iter_mut().filter_map(|route| route.route.cluster.as_mut()) {
+            let Some((prefix, host)) = cluster.rsplit_once('|') else { continue };
+            let Some(alias) = self.input.registry.alias(host) else { continue };
+            if let Some(target) = alias.external_name.as_ref().filter(|_| listed(alias, self.port)) {
+                *cluster = format!("{prefix}|{}", target.value);
                 continue;
-            };
-            let winner = service.meta.title();
-            losers.extend(
-                candidates
-                    .filter(|(other, _, _)| *other == host)
-                    .map(|(other, late, _)| (late, other, winner.clone())),
-            );
-            self.push(config::VirtualHost {
-                name: winner,
-                domains: self.registered_domains(known.host),
-                ports: Vec::new(),
-                routes: routes.clone(),
-                refuse: None,
-                unregistered: false,
-            });
+            }
+            let listeners = &self.input.options.envoy.listeners;
+            let anywhere = listeners.iter().any(|listener| listed(alias, listener.port));
+            if !anywhere && reported.insert((service.meta.title(), cluster.clone())) {
+                diagnostics.push(
+                    Diagnostic::error(
+                        "unknown-destination",
+                        format!("`{host}` is an `ExternalName` service without the listener's port; requests get 503"),
+                    )
+                    .resource(service.meta.title())
+                    .at(service.meta.name.span)
+                    .field("spec.http")
+                    .also("the service stands at", alias.meta.name.span)
+                    .rule("KS-04")
+                    .help("list the port in the service, or name the host that it stands for as destination"),
+                );
+            }
         }
-        losers
+        routes
     }
 
-    /// A service without a VirtualService: one route to itself (VH-12).
-    fn add_default(&mut self, known: &Service<'_>) {
-        let port = if known.is_http_on(self.port) {
-            Some(self.port)
-        } else {
-            self.input.http_port_of_tls_service(known)
-        };
-        let route = port.map(|port| Route {
-            name: "default".to_owned(),
-            matcher: RouteMatch::default(),
-            route: RouteAction {
-                cluster: Some(cluster_name(known.host, port)),
-                route_profile: DEFAULT_ROUTE_PROFILE.to_owned(),
-                auto_sni: super::clusters::upstream_tls(self.input, known, port)
-                    .is_some_and(|tls| tls.sni.is_none()),
-                rewrite: None,
-            },
-        });
+    /// Hosts of the registry with the routes of the most specific VirtualService (VH-14, VH-16).
+    /// Returns the services that none covers.
+    fn add_routed<'v>(
+        &mut self,
+        services: &[WithRoutes<'v>],
+        losers: &mut Vec<Loser<'v>>,
+    ) -> Vec<&'i Service<'a>> {
+        let mut plain = Vec::new();
+        let hosts: Vec<&'i Service<'a>> = self.registered.values().copied().collect();
+        for known in hosts {
+            let own = self.own_domains(known, known.host);
+            match most_specific(services, known.host, losers) {
+                Some((service, routes)) => self.push_routed(service, routes, own),
+                None => plain.push(known),
+            }
+            // An alias that a VirtualService names has a virtual host of its own (KS-04).
+            for alias in &known.aliases {
+                if let Some((service, routes)) = most_specific(services, alias, losers) {
+                    self.push_routed(service, routes, self.own_domains(known, alias));
+                }
+            }
+        }
+        // What is still free of the aliases' domains goes to the services themselves.
+        for index in 0..self.hosts.len() {
+            let known = self.hosts[index].domains.first().and_then(|host| self.registered.get(host.as_str()));
+            let Some(known) = known.copied() else { continue };
+            for alias in &known.aliases {
+                let domains = self.free(self.own_domains(known, alias));
+                let host = &mut self.hosts[index];
+                self.taken.extend(domains.iter().map(|domain| (domain.clone(), host.name.clone())));
+                host.domains.extend(domains);
+            }
+        }
+        plain
+    }
+
+    fn push_routed(&mut self, service: &VirtualService, routes: &[Route], domains: Vec<String>) {
         self.push(config::VirtualHost {
-            name: known.entry.meta.title(),
-            domains: self.registered_domains(known.host),
+            name: service.meta.title(),
+            domains,
             ports: Vec::new(),
-            refuse: route.is_none().then_some(Refuse::OnlyTlsPorts),
-            routes: route.into_iter().collect(),
+            routes: routes.to_vec(),
+            refuse: None,
             unregistered: false,
         });
     }
 
-    /// Hosts that only VirtualServices name (VH-06, VH-15, GAP-01). Returns those that came
-    /// too late.
-    fn add_unregistered<'v>(
-        &mut self,
-        services: &[(&'v VirtualService, Vec<Route>)],
-    ) -> Vec<(&'v VirtualService, String, String)> {
+    /// Services without a VirtualService: one route each, to itself (VH-12).
+    fn add_defaults(&mut self, services: &[&'i Service<'a>]) {
+        for known in services {
+            let port = if known.is_http_on(self.port) {
+                Some(self.port)
+            } else {
+                self.input.http_port_of_tls_service(known)
+            };
+            let route = port.map(|port| Route {
+                name: "default".to_owned(),
+                matcher: RouteMatch::default(),
+                route: RouteAction {
+                    cluster: Some(cluster_name(known.host, port)),
+                    route_profile: DEFAULT_ROUTE_PROFILE.to_owned(),
+                    auto_sni: super::clusters::upstream_tls(self.input, known, port)
+                        .is_some_and(|tls| tls.sni.is_none()),
+                    rewrite: None,
+                },
+            });
+            let names = std::iter::once(known.host).chain(known.aliases.iter().copied());
+            let domains = names.flat_map(|name| self.own_domains(known, name)).collect();
+            self.push(config::VirtualHost {
+                name: known.meta().title(),
+                domains,
+                ports: Vec::new(),
+                refuse: route.is_none().then_some(Refuse::OnlyTlsPorts),
+                routes: route.into_iter().collect(),
+                unregistered: false,
+            });
+        }
+    }
+
+    /// Hosts that only VirtualServices name (VH-06, VH-15, GAP-01).
+    fn add_unregistered<'v>(&mut self, services: &[WithRoutes<'v>], losers: &mut Vec<Loser<'v>>) {
         let options = self.input.options;
         let mut ordered: Vec<_> = services.iter().collect();
         if options.profile == Profile::Standalone {
             // The client's own namespace first; otherwise the order stays.
             ordered.sort_by_key(|(service, _)| service.meta.namespace != options.client_namespace);
         }
-        let mut losers = Vec::new();
         for (service, routes) in ordered {
             let hosts: Vec<String> =
                 service.hosts.iter().map(|host| expand(host, &service.meta.namespace)).collect();
@@ -243,24 +312,19 @@ impl<'a, 'i> PortTable<'a, 'i> {
                     Profile::Istio => vec![host.clone()],
                     Profile::Standalone => self.standalone_domains(host),
                 };
-                let free: Vec<String> =
-                    domains.iter().filter(|domain| !self.taken.contains_key(*domain)).cloned().collect();
                 let taken =
                     domains.iter().find_map(|domain| Some((domain.clone(), self.taken.get(domain)?.clone())));
                 losers.extend(taken.map(|(domain, winner)| (*service, domain, winner)));
-                if !free.is_empty() {
-                    self.push(config::VirtualHost {
-                        name: service.meta.title(),
-                        domains: free,
-                        ports: Vec::new(),
-                        routes: routes.clone(),
-                        refuse: None,
-                        unregistered: true,
-                    });
-                }
+                self.push(config::VirtualHost {
+                    name: service.meta.title(),
+                    domains,
+                    ports: Vec::new(),
+                    routes: routes.clone(),
+                    refuse: None,
+                    unregistered: true,
+                });
             }
         }
-        losers
     }
 
     /// Whether a virtual host of its own is made for `host`, one of a VirtualService's `hosts`.
@@ -270,14 +334,13 @@ impl<'a, 'i> PortTable<'a, 'i> {
             // Overlap in either direction is enough to have none (VH-16).
             self.registered.keys().any(|registered| overlaps(host, registered))
         } else {
-            self.registered.contains_key(host)
+            self.is_registered(host)
         };
         if known {
             return false;
         }
         // Port 80, or beside a host that is registered here (VH-15, VH-19).
-        let in_istio =
-            self.port == 80 || hosts.iter().any(|other| self.registered.contains_key(other.as_str()));
+        let in_istio = self.port == 80 || hosts.iter().any(|other| self.is_registered(other));
         match self.input.options.profile {
             Profile::Istio => in_istio,
             Profile::Standalone if wildcard => self.input.options.allow_unregistered_wildcards,
@@ -286,13 +349,11 @@ impl<'a, 'i> PortTable<'a, 'i> {
         }
     }
 
-    /// Host, trailing-dot form and short forms (VH-01, VH-08). A short form that is the full host
-    /// of another service is that service's (VH-09).
-    fn registered_domains(&self, host: &str) -> Vec<String> {
-        let mut names = domains(host);
-        let forms = short_forms(host, &self.input.options.client_namespace);
-        names.extend(forms.into_iter().filter(|form| !self.registered.contains_key(form.as_str())));
-        names
+    /// Whether a service here has this host, or goes by it too.
+    fn is_registered(&self, host: &str) -> bool {
+        self.registered.contains_key(host)
+            || (self.input.registry.alias(host).is_some()
+                && self.registered.values().any(|service| service.aliases.contains(&host)))
     }
 
     /// The host itself and the short forms that a Kubernetes service of that name would have.
@@ -301,10 +362,77 @@ impl<'a, 'i> PortTable<'a, 'i> {
         std::iter::once(host.to_owned()).chain(forms).flat_map(|name| domains(&name)).collect()
     }
 
-    fn push(&mut self, host: config::VirtualHost) {
+    /// The domains by which clients may mean `service` as `name`, its host or an alias: with the
+    /// form that ends in a dot, short names of a Kubernetes host (VH-08), the names of pods of a
+    /// headless service (KS-03), and addresses (VH-01).
+    fn own_domains(&self, service: &Service<'_>, name: &str) -> Vec<String> {
+        let mut names = domains(name);
+        names.extend(short_forms(name, &self.input.options.client_namespace));
+        if service.is_headless() {
+            let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
+            names.extend(below);
+        }
+        if name == service.host {
+            let addresses = service.addresses(self.port, self.input.options.profile);
+            // Brackets, as in a Host header (VH-01).
+            names.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| if address.contains(':') { format!("[{address}]") } else { address }),
+            );
+        }
+        names
+    }
+
+    /// Those that nothing has yet; what another service is really called is never taken as
+    /// a further name (VH-09).
+    fn free(&self, domains: Vec<String>) -> Vec<String> {
+        let mut free: Vec<String> = Vec::new();
+        for (index, domain) in domains.into_iter().enumerate() {
+            let others = index > 0 && self.registered.contains_key(domain.trim_end_matches('.'));
+            let own = free.first().is_some_and(|first| *first == domain.trim_end_matches('.'));
+            if !self.taken.contains_key(&domain) && !free.contains(&domain) && (own || !others) {
+                free.push(domain);
+            }
+        }
+        free
+    }
+
+    /// Adds what is still free of a virtual host.
+    fn push(&mut self, mut host: config::VirtualHost) {
+        host.domains = self.free(host.domains);
+        if host.domains.is_empty() {
+            return;
+        }
         for domain in &host.domains {
             self.taken.insert(domain.clone(), host.name.clone());
         }
         self.hosts.push(host);
     }
+}
+
+/// The VirtualService for `known`: exact before wildcard, long before short; among equals the
+/// first wins, and the others are losers.
+fn most_specific<'s, 'v>(
+    services: &'s [WithRoutes<'v>],
+    known: &str,
+    losers: &mut Vec<Loser<'v>>,
+) -> Option<(&'v VirtualService, &'s [Route])> {
+    let candidates = services.iter().flat_map(|(service, routes)| {
+        service.hosts.iter().filter_map(move |host| {
+            let host = expand(host, &service.meta.namespace);
+            covers(&host, known).then_some((host, *service, routes.as_slice()))
+        })
+    });
+    let mut candidates: Vec<_> = candidates.collect();
+    candidates.sort_by_key(|(host, _, _)| (host.starts_with('*'), std::cmp::Reverse(host.len())));
+    let mut candidates = candidates.into_iter();
+    let (host, service, routes) = candidates.next()?;
+    let winner = service.meta.title();
+    losers.extend(
+        candidates
+            .filter(|(other, _, _)| *other == host)
+            .map(|(other, late, _)| (late, other, winner.clone())),
+    );
+    Some((service, routes))
 }

@@ -5,10 +5,12 @@
 
 pub mod destination_rule;
 mod domain;
+pub mod kubernetes_service;
 mod read;
 pub mod service_entry;
 pub(crate) mod validate;
 pub mod virtual_service;
+pub mod workload_entry;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -16,8 +18,10 @@ use std::ops::Deref;
 use crate::source::Span;
 
 pub use destination_rule::DestinationRule;
+pub use kubernetes_service::KubernetesService;
 pub use service_entry::ServiceEntry;
 pub use virtual_service::VirtualService;
+pub use workload_entry::WorkloadEntry;
 
 /// A value and where it stands in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,21 @@ impl<T> Deref for Spanned<T> {
     fn deref(&self) -> &T {
         &self.value
     }
+}
+
+/// All resources of the input, by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resources<'a> {
+    /// The ServiceEntry objects.
+    pub service_entries: &'a [ServiceEntry],
+    /// The Kubernetes Service objects.
+    pub kubernetes_services: &'a [KubernetesService],
+    /// The WorkloadEntry objects.
+    pub workload_entries: &'a [WorkloadEntry],
+    /// The VirtualService objects.
+    pub virtual_services: &'a [VirtualService],
+    /// The DestinationRule objects.
+    pub destination_rules: &'a [DestinationRule],
 }
 
 /// What every resource has.

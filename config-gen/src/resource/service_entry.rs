@@ -1,10 +1,12 @@
 //! ServiceEntry (spec section 1).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::read::{int, string, strings};
+use super::read::{filled, int, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::Node;
+use crate::options::Cidr;
 
 /// A ServiceEntry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +15,8 @@ pub struct ServiceEntry {
     pub meta: Meta,
     /// Hosts in lower case (SE-05); `*.x` is a wildcard. Not empty.
     pub hosts: Vec<Spanned<String>>,
-    /// IP addresses and CIDR ranges as written (SE-06).
-    pub addresses: Vec<Spanned<String>>,
+    /// IP addresses and CIDR ranges (SE-06); what is neither was reported.
+    pub addresses: Vec<Spanned<Address>>,
     /// Ports with distinct numbers and names.
     pub ports: Vec<Port>,
     /// Absence matters: what it means depends on the profile (SE-13).
@@ -24,6 +26,9 @@ pub struct ServiceEntry {
     pub resolution: Option<Spanned<Resolution>>,
     /// Endpoints written out (SE-17).
     pub endpoints: Vec<Endpoint>,
+    /// Labels of the WorkloadEntry objects that are the endpoints (SE-18); none of them selects
+    /// all of the namespace.
+    pub workload_selector: Option<Spanned<BTreeMap<String, String>>>,
     /// Who may see it; empty means everyone (SE-19).
     pub export_to: Vec<Spanned<String>>,
     /// Names that the certificate must carry, used when the DestinationRule
@@ -35,6 +40,36 @@ impl ServiceEntry {
     /// The resolution with Istio's default.
     pub fn resolution(&self) -> Resolution {
         self.resolution.as_ref().map_or(Resolution::None, |resolution| resolution.value)
+    }
+}
+
+/// An address of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address, in lower case and as written otherwise: clients send it so. A range of a
+    /// single address is one.
+    Ip(String),
+    /// A range.
+    Range(Cidr),
+}
+
+impl Address {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let range: Cidr = text.parse().ok()?;
+        let longest = if range.address.is_ipv4() { 32 } else { 128 };
+        Some(if range.length == longest {
+            Self::Ip(text.split('/').next().unwrap_or(text).to_ascii_lowercase())
+        } else {
+            Self::Range(range)
+        })
+    }
+
+    /// The IP address, if it is a single one.
+    pub fn ip(&self) -> Option<&str> {
+        match self {
+            Self::Ip(text) => Some(text),
+            Self::Range(_) => None,
+        }
     }
 }
 
@@ -60,8 +95,29 @@ pub struct Endpoint {
     pub address: Option<Spanned<String>>,
     /// Ports by the name of the service port (SE-25).
     pub ports: Vec<(Spanned<String>, Spanned<u16>)>,
+    /// Labels, by which a `workloadSelector` finds it (SE-28).
+    pub labels: BTreeMap<String, String>,
+    /// `region/zone/subzone` as written (SE-30).
+    pub written_locality: Option<Spanned<String>>,
+    /// Share of the requests; 0 counts as 1 (SE-31).
+    pub weight: Option<Spanned<u32>>,
     /// The whole endpoint.
     pub span: crate::source::Span,
+}
+
+/// The label that stands for a locality.
+const LOCALITY: &str = "istio-locality";
+
+impl Endpoint {
+    /// `region/zone/subzone`, as written, else as its label says, where dots stand for slashes
+    /// (SE-30).
+    pub fn locality(&self) -> Option<String> {
+        let written = self.written_locality.as_ref().map(|text| text.value.clone());
+        written.or_else(|| {
+            let label = self.labels.get(LOCALITY).filter(|label| !label.is_empty())?;
+            Some(if label.contains('/') { label.clone() } else { label.replace('.', "/") })
+        })
+    }
 }
 
 /// Whether the service is part of the mesh. It never changes routing (SE-14).
@@ -220,11 +276,17 @@ pub(crate) fn read(meta: Meta, spec: &Node) -> ServiceEntry {
             .into_iter()
             .map(|host| host.map(|host| host.to_ascii_lowercase()))
             .collect(),
-        addresses: strings(spec.get("addresses")),
+        addresses: strings(spec.get("addresses"))
+            .into_iter()
+            .filter_map(|text| Some(Spanned::new(Address::parse(&text)?, text.span)))
+            .collect(),
         ports: list("ports").iter().filter_map(port).collect(),
         location: choice(spec.get("location"), Location::parse),
         resolution: choice(spec.get("resolution"), Resolution::parse),
         endpoints: list("endpoints").iter().map(endpoint).collect(),
+        workload_selector: spec
+            .get("workloadSelector")
+            .map(|node| Spanned::new(node.get("labels").map(labels).unwrap_or_default(), node.span)),
         export_to: strings(spec.get("exportTo")),
         subject_alt_names: strings(spec.get("subjectAltNames")),
     }
@@ -241,7 +303,7 @@ fn port(node: &Node) -> Option<Port> {
     })
 }
 
-fn endpoint(node: &Node) -> Endpoint {
+pub(super) fn endpoint(node: &Node) -> Endpoint {
     let ports = node.get("ports").map(Node::entries).unwrap_or_default();
     Endpoint {
         address: string(node.get("address")),
@@ -251,8 +313,16 @@ fn endpoint(node: &Node) -> Endpoint {
                 Some((Spanned::new(entry.key.clone(), entry.key_span), int(Some(&entry.node))?))
             })
             .collect(),
+        labels: node.get("labels").map(labels).unwrap_or_default(),
+        written_locality: filled(node.get("locality")),
+        weight: int(node.get("weight")),
         span: node.span,
     }
+}
+
+fn labels(node: &Node) -> BTreeMap<String, String> {
+    let entries = node.entries().iter();
+    entries.filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
 }
 
 fn choice<T>(node: Option<&Node>, parse: impl Fn(&str) -> Option<T>) -> Option<Spanned<T>> {

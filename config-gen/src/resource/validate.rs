@@ -3,8 +3,10 @@
 //! refused is absent here and not reported a second time.
 
 pub(crate) mod destination_rule;
+pub(crate) mod kubernetes_service;
 pub(crate) mod service_entry;
 pub(crate) mod virtual_service;
+pub(crate) mod workload_entry;
 
 use std::collections::HashMap;
 

@@ -152,6 +152,11 @@ impl Checker<'_> {
                 }
                 Some(_) => {}
             },
+            Ty::IntOrString => {
+                if node.as_int().is_none() && node.as_str().is_none() {
+                    self.wrong_type("a whole number or a string", node, path);
+                }
+            }
             Ty::Number { min, max } => {
                 let value = match node.value {
                     Value::Float(value) => Some(value),
@@ -359,6 +364,7 @@ fn chosen(choices: &[Choice], node: &Node) -> Option<Support> {
 fn required_rule(field: &Field, path: &str) -> &'static str {
     match (field.name, path) {
         ("hosts", "spec") => "VAL-CRD-07",
+        ("port", path) if path.starts_with("spec.ports") => "KS-01",
         ("number" | "name", path) if path.starts_with("spec.ports") => "VAL-CRD-12",
         ("host", "spec") => "VAL-CRD-19",
         ("port" | "number", path) if path.starts_with("spec.trafficPolicy") => "VAL-DR-03",

@@ -31,6 +31,11 @@ pub struct Kind {
 /// Versions of `networking.istio.io` that are read (VAL-CRD-02).
 pub const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 
+/// Versions that are read of a group that has a translated kind.
+pub(crate) fn versions(group: &str) -> &'static [&'static str] {
+    if group.is_empty() { &["v1"] } else { &VERSIONS }
+}
+
 const fn translated(name: &'static str) -> Kind {
     Kind { group: "networking.istio.io", name, verdict: Verdict::Translated }
 }
@@ -54,6 +59,8 @@ pub const KINDS: &[Kind] = &[
     translated("ServiceEntry"),
     translated("VirtualService"),
     translated("DestinationRule"),
+    translated("WorkloadEntry"),
+    Kind { group: "", name: "Service", verdict: Verdict::Translated },
     refused(
         "security.istio.io",
         "AuthorizationPolicy",
@@ -126,22 +133,12 @@ pub const KINDS: &[Kind] = &[
         "Secret",
         "it holds credentials, which have no place in the input of a generator; certificates are read from files",
     ),
-    refused(
-        "",
-        "Service",
-        "it joins the registry in a later version, and until then its hosts would be unknown",
-    ),
     ignored("telemetry.istio.io", "Telemetry", "it concerns metrics, logs and traces only"),
     ignored("networking.istio.io", "ProxyConfig", "it concerns Istio's own proxies"),
     ignored(
         "networking.istio.io",
-        "WorkloadEntry",
-        "it is only used through a `workloadSelector`, which is refused",
-    ),
-    ignored(
-        "networking.istio.io",
         "WorkloadGroup",
-        "it is a pattern for WorkloadEntry objects, which are not used",
+        "it is a pattern for WorkloadEntry objects, and none itself",
     ),
     ignored("gateway.networking.k8s.io", "GatewayClass", "it names a controller, and none runs here"),
     ignored("networking.k8s.io", "IngressClass", "it names a controller, and none runs here"),
@@ -160,8 +157,8 @@ pub const KINDS: &[Kind] = &[
     ignored("", "Namespace", CLUSTER),
     ignored("", "Node", CLUSTER),
     ignored("", "Event", CLUSTER),
-    ignored("", "Endpoints", "it belongs to a Service, which is not used"),
-    ignored("discovery.k8s.io", "EndpointSlice", "it belongs to a Service, which is not used"),
+    ignored("", "Endpoints", "the name of its Service is resolved instead"),
+    ignored("discovery.k8s.io", "EndpointSlice", "the name of its Service is resolved instead"),
     ignored("", "LimitRange", CLUSTER),
     ignored("", "ResourceQuota", CLUSTER),
     ignored("apiextensions.k8s.io", "CustomResourceDefinition", CLUSTER),
@@ -184,9 +181,11 @@ pub(crate) fn find(group: &str, name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.group == group && kind.name == name)
 }
 
-/// The translated kind of this name, whatever the group.
+/// Istio's translated kind of this name, whatever the group.
 pub(crate) fn translated_kind(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name && kind.verdict == Verdict::Translated)
+    KINDS
+        .iter()
+        .find(|kind| kind.name == name && !kind.group.is_empty() && kind.verdict == Verdict::Translated)
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ fn describe(ty: Ty) -> String {
         Ty::Bool => "boolean".to_owned(),
         Ty::String { .. } | Ty::Text => "string".to_owned(),
         Ty::Int { min, max } => format!("whole number, {min} to {max}"),
+        Ty::IntOrString => "number or name".to_owned(),
         Ty::Number { .. } => "number".to_owned(),
         Ty::Duration { .. } => "time span".to_owned(),
         Ty::Enum(_) => "one of the values below".to_owned(),
@@ -121,7 +122,7 @@ fn describe(ty: Ty) -> String {
 fn plural(ty: Ty) -> &'static str {
     match ty {
         Ty::Object(_) => "objects",
-        Ty::Int { .. } | Ty::Number { .. } => "numbers",
+        Ty::Int { .. } | Ty::IntOrString | Ty::Number { .. } => "numbers",
         Ty::List { .. } => "lists",
         Ty::Map { .. } => "maps",
         Ty::Bool | Ty::String { .. } | Ty::Text | Ty::Duration { .. } | Ty::Enum(_) => "strings",

@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod destination_rule;
 mod duration;
 pub mod kinds;
+mod kubernetes_service;
 pub mod markdown;
 mod service_entry;
 pub(crate) mod suggest;
@@ -103,6 +104,11 @@ impl Field {
         self
     }
 
+    const fn approximated(mut self, why: &'static str) -> Self {
+        self.support = Support::Approximated(why);
+        self
+    }
+
     const fn ignored(mut self, why: &'static str) -> Self {
         self.support = Support::Ignored(why);
         self
@@ -133,6 +139,8 @@ pub enum Ty {
         /// The greatest.
         max: i64,
     },
+    /// A port by its number, or by a name.
+    IntOrString,
     /// Any number.
     Number {
         /// The least.
@@ -183,6 +191,11 @@ const fn choice(name: &'static str) -> Choice {
 }
 
 impl Choice {
+    const fn approximated(mut self, why: &'static str) -> Self {
+        self.support = Support::Approximated(why);
+        self
+    }
+
     const fn refused(mut self, why: &'static str) -> Self {
         self.support = Support::Refused(why);
         self
@@ -234,11 +247,13 @@ const fn map(value: &'static Ty) -> Ty {
 }
 
 /// The kinds with their tables.
-pub fn tables() -> [(&'static str, &'static Object); 3] {
+pub fn tables() -> [(&'static str, &'static Object); 5] {
     [
         ("ServiceEntry", &service_entry::SPEC),
         ("VirtualService", &virtual_service::SPEC),
         ("DestinationRule", &destination_rule::SPEC),
+        ("WorkloadEntry", &service_entry::WORKLOAD_ENTRY),
+        ("Service", &kubernetes_service::SPEC),
     ]
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::super::service_entry::{Endpoint, Port, Protocol, ProtocolClass, Resolution, ServiceEntry};
+use super::super::service_entry::{
+    Address, Endpoint, Location, Port, Protocol, ProtocolClass, Resolution, ServiceEntry,
+};
 use super::super::{Spanned, domain};
 use super::{export_to, invalid_host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -13,9 +15,12 @@ const UNIX: &str = "unix://";
 
 pub(crate) fn validate(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
     hosts(entry, spec, out);
+    addresses(entry, spec, out);
     ports(entry, out);
     protocols(spec, out);
     endpoints(entry, spec, out);
+    selector(entry, out);
+    dynamic_dns(entry, out);
     export_to(&entry.meta, &entry.export_to, true, "VAL-SE-25", out);
     if spec.get("ports").is_none_or(|ports| ports.items().is_empty()) {
         out.push(
@@ -62,10 +67,119 @@ fn hosts(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
     }
 }
 
+/// VAL-SE-08, VAL-SE-09, VAL-SE-20.
+fn addresses(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
+    let written = spec.get("addresses").map(Node::items).unwrap_or_default();
+    let by_name = matches!(entry.resolution(), Resolution::Dns | Resolution::DnsRoundRobin);
+    for node in written {
+        let Some(text) = node.as_str() else { continue };
+        if Address::parse(text).is_none() {
+            out.push(
+                Diagnostic::error(
+                    "invalid-address",
+                    format!("`{text}` is neither an IP address nor a range such as 10.0.0.0/8"),
+                )
+                .at(node.span)
+                .rule("VAL-SE-08"),
+            );
+        } else if text.contains('/') && !matches!(entry.resolution(), Resolution::None | Resolution::Static) {
+            out.push(
+                Diagnostic::error("invalid-address", "a range needs `resolution: NONE` or `STATIC`")
+                    .at(node.span)
+                    .rule("VAL-SE-09")
+                    .help("write the address without a length"),
+            );
+        }
+    }
+    let tcp = entry.ports.iter().find(|port| port.protocol.class() == ProtocolClass::Tcp);
+    if let (Some(port), Some(first), true) = (tcp, written.first(), by_name && entry.hosts.len() > 1) {
+        out.push(
+            Diagnostic::warning(
+                "ambiguous-port",
+                format!("on the TCP port {} the hosts share these addresses", port.number.value),
+            )
+            .at(first.span)
+            .rule("VAL-SE-20"),
+        );
+    }
+}
+
+/// VAL-SE-22, VAL-SE-23.
+fn dynamic_dns(entry: &ServiceEntry, out: &mut Diagnostics) {
+    let Some(resolution) = entry.resolution.as_ref().filter(|it| it.value == Resolution::DynamicDns) else {
+        return;
+    };
+    let mut error = |message: String, at| {
+        out.push(Diagnostic::error("invalid-dynamic-dns", message).at(at).rule("VAL-SE-22"));
+    };
+    for host in entry.hosts.iter().filter(|host| !host.starts_with('*')) {
+        error(format!("`DYNAMIC_DNS` takes wildcard hosts, and `{}` is none", host.value), host.span);
+    }
+    if let Some(address) = entry.addresses.first() {
+        error("`DYNAMIC_DNS` takes no `addresses`".to_owned(), address.span);
+    }
+    if let Some(endpoint) = entry.endpoints.first() {
+        error("`DYNAMIC_DNS` takes no `endpoints`".to_owned(), endpoint.span);
+    }
+    let allowed = [Protocol::Http, Protocol::Http2, Protocol::Grpc, Protocol::Tls];
+    for port in entry.ports.iter().filter(|port| !allowed.contains(&port.protocol.value)) {
+        let message =
+            format!("`DYNAMIC_DNS` takes ports of HTTP, HTTP2, GRPC and TLS, not {}", port.protocol.value);
+        error(message, port.protocol.span);
+    }
+    let internal = entry.location.as_ref().is_some_and(|it| it.value == Location::MeshInternal);
+    if internal && entry.meta.labels.contains_key("istio.io/use-waypoint") {
+        out.push(
+            Diagnostic::error("invalid-dynamic-dns", "`DYNAMIC_DNS` within the mesh has no waypoint")
+                .at(resolution.span)
+                .rule("VAL-SE-23"),
+        );
+    }
+}
+
+/// VAL-SE-06, VAL-SE-07, VAL-SE-13, VAL-CRD-15.
+fn selector(entry: &ServiceEntry, out: &mut Diagnostics) {
+    let Some(selector) = &entry.workload_selector else { return };
+    if selector.value.is_empty() {
+        out.push(
+            Diagnostic::warning(
+                "selects-everything",
+                format!(
+                    "without `labels` every WorkloadEntry of namespace `{}` is selected",
+                    entry.meta.namespace
+                ),
+            )
+            .at(selector.span)
+            .rule("VAL-SE-06"),
+        );
+    }
+    for (key, value) in &selector.value {
+        if key.is_empty() || key.contains('*') || value.contains('*') || value.len() > 63 {
+            out.push(
+                Diagnostic::error("invalid-selector", format!("`{key}: {value}` is no label"))
+                    .at(selector.span)
+                    .rule("VAL-SE-07")
+                    .help("labels are compared as they are, without patterns"),
+            );
+        }
+    }
+    if entry.resolution() == Resolution::None {
+        out.push(
+            Diagnostic::warning(
+                "unused-endpoints",
+                "`workloadSelector` has no effect: `resolution` is `NONE`",
+            )
+            .at(selector.span)
+            .rule("VAL-SE-13")
+            .help("set `resolution` to `STATIC` for IP addresses, or to `DNS` for names"),
+        );
+    }
+}
+
 /// `*-a.x` (SE-01, VAL-SE-04).
 fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diagnostics) {
     let partial = host.strip_prefix('*').is_some_and(|rest| !rest.starts_with('.'));
-    if !partial || entry.resolution() == Resolution::DynamicDns {
+    if !partial {
         return;
     }
     let tls = entry.ports.iter().find(|port| port.protocol.class() == ProtocolClass::Tls);
@@ -77,6 +191,7 @@ fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diag
         .also("the port stands at", port.span)
         .rule("SE-01")
         .help("Envoy knows no such server name in TLS; use `*.` and a whole domain"),
+        None if entry.resolution() == Resolution::DynamicDns => return,
         None => Diagnostic::warning(
             "partial-wildcard",
             format!("`{}` is no wildcard of a whole label", host.value),
@@ -89,7 +204,7 @@ fn partial_wildcard(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diag
 /// VAL-SE-16.
 fn unresolvable(host: &Spanned<String>, entry: &ServiceEntry, out: &mut Diagnostics) {
     let dns = matches!(entry.resolution(), Resolution::Dns | Resolution::DnsRoundRobin);
-    if dns && entry.endpoints.is_empty() && host.starts_with('*') {
+    if dns && entry.endpoints.is_empty() && entry.workload_selector.is_none() && host.starts_with('*') {
         out.push(
             Diagnostic::error("unresolvable-host", format!("`{}` can't be looked up in DNS", host.value))
                 .at(host.span)
@@ -182,6 +297,11 @@ fn endpoints(entry: &ServiceEntry, spec: &Node, out: &mut Diagnostics) {
                 .rule("VAL-SE-12")
                 .help("set `resolution` to `STATIC` for IP addresses, or to `DNS` for names"),
         ),
+        (Resolution::None, []) => out.extend(spec.get("endpoints").map(|list| {
+            Diagnostic::error("unused-endpoints", "`endpoints` is given, but `resolution` is `NONE`")
+                .at(list.span)
+                .rule("VAL-CRD-10")
+        })),
         (Resolution::DnsRoundRobin, [_, second, ..]) => out.push(
             Diagnostic::error("too-many-endpoints", "`DNS_ROUND_ROBIN` takes one endpoint")
                 .at(second.span)
@@ -307,6 +427,46 @@ mod tests {
     }
 
     #[test]
+    fn selector_rules() {
+        let case = |resolution: &str, selector: &str| {
+            format!(
+                "hosts: [a.com]\nports: [{{number: 80, name: http}}]\nresolution: {resolution}\nworkloadSelector: {selector}"
+            )
+        };
+        check(
+            "ServiceEntry",
+            &[
+                (&case("STATIC", "{labels: {app: a}}"), &[]),
+                (&case("STATIC", "{labels: {}}"), &["warning selects-everything VAL-SE-06"]),
+                (&case("STATIC", "{labels: {app: 'a*'}}"), &["error invalid-selector VAL-SE-07"]),
+                (&case("STATIC", "{labels: {'*': a}}"), &["error invalid-selector VAL-SE-07"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn address_rules() {
+        let case = |resolution: &str, addresses: &str| {
+            format!(
+                "hosts: [a.com]\nports: [{{number: 80, name: http}}]\nresolution: {resolution}\naddresses: {addresses}"
+            )
+        };
+        check(
+            "ServiceEntry",
+            &[
+                (&case("DNS", "[10.0.0.1, '2001:db8::1']"), &[]),
+                (&case("STATIC", "[10.0.0.0/8, 10.0.0.1/32]"), &[]),
+                (&case("DNS", "[a.com]"), &["error invalid-address VAL-SE-08"]),
+                (&case("STATIC", "[10.0.0.0/33]"), &["error invalid-address VAL-SE-08"]),
+                (&case("STATIC", "['[::1]']"), &["error invalid-address VAL-SE-08"]),
+                // TV-141
+                (&case("DNS", "[10.0.0.1/32]"), &["error invalid-address VAL-SE-09"]),
+                (&case("STATIC", "[80]"), &["error wrong-type -"]),
+            ],
+        );
+    }
+
+    #[test]
     fn hosts_are_read_in_lower_case() {
         let read = read_spec("ServiceEntry", &hosts_case("[A.Com]"));
         assert_eq!(read.service_entries[0].hosts[0].value, "a.com");
@@ -360,9 +520,30 @@ mod tests {
             "ServiceEntry",
             &[
                 (&case("resolution: STATIC\nlocation: MESH_INTERNAL"), &[]),
-                (&case(""), &["error not-supported SE-16"]),
-                (&case("resolution: NONE"), &["error not-supported SE-16"]),
-                (&case("resolution: DYNAMIC_DNS"), &["error not-supported SE-16"]),
+                (&case(""), &[]),
+                (&case("resolution: NONE"), &[]),
+                // TV-95, TV-140
+                (
+                    &case("resolution: NONE\nendpoints: [{address: 10.0.0.1}]"),
+                    &["error unused-endpoints VAL-SE-12"],
+                ),
+                (&case("endpoints: []"), &["error unused-endpoints VAL-CRD-10"]),
+                (
+                    &case("resolution: NONE\nworkloadSelector: {labels: {a: b}}"),
+                    &["warning unused-endpoints VAL-SE-13"],
+                ),
+                (
+                    &case("resolution: DYNAMIC_DNS"),
+                    &["error invalid-dynamic-dns VAL-SE-22", "error invalid-dynamic-dns VAL-SE-22"],
+                ),
+                (
+                    "hosts: ['*.a.com']\nports: [{number: 443, name: a, protocol: TLS}]\nresolution: DYNAMIC_DNS",
+                    &[],
+                ),
+                (
+                    "hosts: ['*-b.a.com']\nports: [{number: 443, name: a, protocol: TLS}]\nresolution: DYNAMIC_DNS",
+                    &["error partial-wildcard SE-01"],
+                ),
                 (&case("resolution: dns"), &["error invalid-value VAL-CRD-04"]),
                 (&case("resolution: 2"), &["error wrong-type -"]),
             ],
@@ -406,7 +587,11 @@ mod tests {
                     &case("STATIC", "[{address: 10.0.0.1, ports: {http: 0}}]"),
                     &["error out-of-range VAL-CRD-06"],
                 ),
-                (&case("STATIC", "[{address: 10.0.0.1, weight: 3}]"), &["error not-supported SE-31"]),
+                (&case("STATIC", "[{address: 10.0.0.1, weight: 3, locality: a/b}]"), &[]),
+                (
+                    &case("STATIC", "[]\nworkloadSelector: {labels: {app: a}}"),
+                    &["error exclusive-fields VAL-CRD-08"],
+                ),
                 (&case("STATIC", "[{address: 10.0.0.1, labels: {a: b}, serviceAccount: x}]"), &[]),
             ],
         );

@@ -1,0 +1,818 @@
+//! Which services there are, what they are called and where they are: KS, SE, VIS and OTP rows.
+//! Decisions are the engine's, on the plugin config that the plan comes to.
+
+use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
+use config_gen::input::{self, ReadOptions};
+use config_gen::options::{Options, Profile};
+use config_gen::plan::{Cluster, Discovery, Endpoint, Plan};
+use config_gen::source::Sources;
+use portolan_engine::{Decision, Engine, NoTrace, Request};
+
+/// A plan with what was said on the way.
+struct Planned {
+    plan: Plan,
+    found: Vec<Diagnostic>,
+    engine: Engine,
+}
+
+impl Planned {
+    fn codes(&self) -> Vec<&str> {
+        self.found.iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    fn of_code(&self, code: &str) -> &Diagnostic {
+        self.found.iter().find(|diagnostic| diagnostic.code == code).unwrap_or_else(|| {
+            panic!("no `{code}` in {:?}", self.codes());
+        })
+    }
+
+    fn errors(&self) -> Vec<&str> {
+        let errors = self.found.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        errors.map(|diagnostic| diagnostic.code).collect()
+    }
+
+    /// The cluster that a request for `host` on `port` goes to, or the status that it gets.
+    fn on(&self, port: u16, host: &str) -> String {
+        let request = Request {
+            listener_port: port,
+            method: b"GET",
+            scheme: b"http",
+            authority: host.as_bytes(),
+            path: b"/",
+            headers: &[],
+        };
+        match self.engine.decide(&request, &mut NoTrace) {
+            Decision::Forward(forward) => {
+                assert_eq!(forward.authority, None, "the Host header stays");
+                forward.cluster.unwrap_or("no cluster").to_owned()
+            }
+            Decision::Respond(reply) => reply.status.to_string(),
+            Decision::Pass => "pass".to_owned(),
+        }
+    }
+
+    /// On the listener for port 80.
+    fn get(&self, host: &str) -> String {
+        self.on(80, host)
+    }
+
+    fn cluster(&self, name: &str) -> &Cluster {
+        self.plan.clusters.iter().find(|cluster| cluster.name == name).unwrap_or_else(|| {
+            let names: Vec<_> = self.plan.clusters.iter().map(|cluster| &cluster.name).collect();
+            panic!("no cluster `{name}` in {names:?}")
+        })
+    }
+
+    fn has_cluster(&self, name: &str) -> bool {
+        self.plan.clusters.iter().any(|cluster| cluster.name == name)
+    }
+
+    fn server_names(&self, port: u16) -> Vec<&str> {
+        let routes = self.plan.sni_routes.iter().filter(|route| route.port == port);
+        routes.map(|route| route.server_name.as_str()).collect()
+    }
+}
+
+fn plan_with(yaml: &str, options: &Options) -> Planned {
+    let mut sources = Sources::new();
+    sources.add("in.yaml", yaml);
+    let read = input::read(sources, &ReadOptions::default());
+    assert!(!read.diagnostics.has_errors(), "{}", read.diagnostics.render(&read.sources));
+    let mut found = Diagnostics::new();
+    let plan = Plan::of(&read.resources(), options, &mut found);
+    for diagnostic in &found {
+        assert!(diagnostic.span.is_some() && diagnostic.resource.is_some(), "{diagnostic:?}");
+    }
+    let engine = Engine::new(plan.proxy_config(options)).unwrap();
+    Planned { plan, found: found.into_iter().collect(), engine }
+}
+
+fn plan(yaml: &str) -> Planned {
+    plan_with(yaml, &Options::default())
+}
+
+/// Profile istio, with listeners for these ports, REGISTRY_ONLY as in the test vectors.
+fn istio(ports: &[u16]) -> Options {
+    let mut options = Options { profile: Profile::Istio, ..standalone(ports) };
+    options.outbound_policy = Some(config_gen::options::OutboundPolicy::RegistryOnly);
+    options
+}
+
+fn standalone(ports: &[u16]) -> Options {
+    let mut options = Options::default();
+    options.envoy.listeners =
+        ports.iter().map(|port| format!("{port}=127.0.0.1:0").parse().unwrap()).collect();
+    options
+}
+
+fn client(namespace: &str) -> Options {
+    Options { client_namespace: namespace.into(), ..istio(&[80]) }
+}
+
+fn object(api: &str, kind: &str, meta: &str, spec: &str) -> String {
+    format!("---\napiVersion: {api}\nkind: {kind}\nmetadata: {meta}\nspec: {spec}\n")
+}
+
+fn service(meta: &str, spec: &str) -> String {
+    object("v1", "Service", meta, spec)
+}
+
+fn entry(meta: &str, spec: &str) -> String {
+    let location = if spec.contains("location") { "" } else { ", location: MESH_EXTERNAL" };
+    let resolution = if spec.contains("resolution") { "" } else { ", resolution: DNS" };
+    object("networking.istio.io/v1", "ServiceEntry", meta, &format!("{{{spec}{location}{resolution}}}"))
+}
+
+fn virtual_service(meta: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "VirtualService", meta, spec)
+}
+
+const HTTP: &str = "ports: [{number: 80, name: http, protocol: HTTP}]";
+
+/// SE `A` of the test vectors.
+fn a() -> String {
+    entry("{name: a}", &format!("hosts: [a.example.com], {HTTP}"))
+}
+
+const WEB: &str = "outbound|80||web.default.svc.cluster.local";
+
+fn web() -> String {
+    service("{name: web}", "{ports: [{port: 80, name: http}], clusterIP: 10.96.0.7}")
+}
+
+#[test]
+fn a_kubernetes_service_has_short_names() {
+    // TV-103, KS-01, VH-08
+    for options in [istio(&[80, 81]), standalone(&[80, 81])] {
+        let planned = plan_with(&web(), &options);
+        for host in [
+            "web",
+            "web.default",
+            "web.default.svc",
+            "web.default.svc.cluster.local",
+            "web.default.svc.cluster.local.",
+            "WEB:8080",
+        ] {
+            assert_eq!(planned.get(host), WEB, "{host}");
+        }
+        assert_eq!(planned.on(81, "web"), "502", "LI-08");
+        // KS-06
+        let cluster = planned.cluster(WEB);
+        assert_eq!(cluster.discovery, Discovery::StrictDns);
+        assert_eq!(cluster.endpoints, [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]);
+        assert!(!cluster.external);
+        let note = planned.of_code("kubernetes-service-approximated");
+        assert_eq!((note.severity, note.rule), (Severity::Note, Some("KS-06")));
+    }
+}
+
+#[test]
+fn names_depend_on_the_namespace_of_the_client() {
+    // TV-104
+    let planned = plan_with(
+        &service("{name: web, namespace: shop}", "{ports: [{port: 80, name: http}]}"),
+        &istio(&[80]),
+    );
+    assert_eq!(planned.get("web.shop"), "outbound|80||web.shop.svc.cluster.local");
+    assert_eq!(planned.get("web"), "502");
+}
+
+#[test]
+fn ports_of_a_kubernetes_service() {
+    // KS-02 in a plan; TV-105 has its unit test.
+    let spec = "{ports: [{port: 80, name: http, targetPort: web}, {port: 443, name: https}, {port: 87, name: http-u, protocol: UDP}, {port: 80, name: dns, protocol: UDP}, {port: 85, name: grpc-x}]}";
+    let planned = plan_with(&service("{name: web}", spec), &istio(&[80, 85, 443]));
+    assert_eq!(planned.errors(), [""; 0]);
+    // A number that serves both is the one of TCP.
+    assert_eq!(planned.get("web"), WEB);
+    assert_eq!(
+        planned.cluster(WEB).endpoints,
+        [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]
+    );
+    assert!(planned.cluster("outbound|85||web.default.svc.cluster.local").http2);
+    assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
+    assert!(planned.server_names(443).contains(&"web.default.svc.cluster.local"));
+    assert!(planned.server_names(443).contains(&"web"));
+    // Plain TCP can't be served yet, here as elsewhere.
+    let tcp = plan(&service("{name: db}", "{ports: [{port: 3306, name: db}]}"));
+    assert_eq!(tcp.errors(), ["tcp-not-supported"]);
+}
+
+#[test]
+fn pods_of_a_headless_service_have_names() {
+    // TV-106, KS-03, KS-06
+    let headless = |target: &str| {
+        let spec = format!("{{clusterIP: None, ports: [{{port: 80, name: http{target}}}]}}");
+        plan_with(&service("{name: db}", &spec), &istio(&[80]))
+    };
+    let planned = headless(", targetPort: 8080");
+    let cluster = "outbound|80||db.default.svc.cluster.local";
+    for host in ["db-0.db", "db-0.db.default.svc.cluster.local", "db-0.db.default.svc.cluster.local.", "db"] {
+        assert_eq!(planned.get(host), cluster, "{host}");
+    }
+    assert_eq!(
+        planned.cluster(cluster).endpoints,
+        [Endpoint::socket("db.default.svc.cluster.local".into(), 8080)]
+    );
+    assert_eq!(planned.of_code("kubernetes-service-approximated").rule, Some("KS-03"));
+    let named = headless(", targetPort: web");
+    assert_eq!(named.of_code("named-target-port").rule, Some("KS-06"));
+    assert_eq!(
+        named.cluster(cluster).endpoints,
+        [Endpoint::socket("db.default.svc.cluster.local".into(), 80)]
+    );
+    // A service with a cluster address has no such names.
+    assert_eq!(plan_with(&web(), &istio(&[80])).get("web-0.web"), "502");
+}
+
+fn alias(name: &str, target: &str) -> String {
+    let spec = format!("{{type: ExternalName, externalName: {target}, ports: [{{port: 80, name: http}}]}}");
+    service(&format!("{{name: {name}}}"), &spec)
+}
+
+#[test]
+fn an_external_name_is_another_name() {
+    // TV-107, KS-04
+    let cluster = "outbound|80||a.example.com";
+    let planned = plan_with(&(a() + &alias("ext", "A.example.com.")), &istio(&[80]));
+    for host in ["ext.default", "ext", "ext.default.svc.cluster.local", "ext.default.svc.cluster.local."] {
+        assert_eq!(planned.get(host), cluster, "{host}");
+    }
+    assert_eq!(planned.get("a.example.com"), cluster);
+    assert_eq!(planned.codes(), [""; 0]);
+    assert_eq!(planned.plan.clusters.len(), 1);
+    // Chains are followed.
+    let chain = a() + &alias("ext", "a.example.com") + &alias("two", "ext.default.svc.cluster.local");
+    assert_eq!(plan_with(&chain, &istio(&[80])).get("two"), cluster);
+    // TV-109, and a loop.
+    let gone = plan_with(&(a() + &alias("gone", "nowhere.example.com")), &istio(&[80]));
+    assert_eq!(gone.get("gone"), "502");
+    assert_eq!(gone.of_code("unknown-external-name").rule, Some("KS-04"));
+    let ring = alias("one", "two.default.svc.cluster.local") + &alias("two", "one.default.svc.cluster.local");
+    let ring = plan_with(&(a() + &ring), &istio(&[80]));
+    assert_eq!((ring.get("one").as_str(), ring.codes().len()), ("502", 2));
+    // By SNI too.
+    let tls = entry("{name: t}", "hosts: [t.example.com], ports: [{number: 443, name: tls, protocol: TLS}]");
+    let planned = plan_with(&(tls + &alias("ext", "t.example.com")), &istio(&[80, 443]));
+    assert!(planned.server_names(443).contains(&"ext.default.svc.cluster.local"));
+}
+
+#[test]
+fn a_destination_may_be_an_external_name() {
+    // TV-108, KS-04
+    let to = |host: &str| {
+        virtual_service(
+            "{name: v}",
+            &format!("{{hosts: [web], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}"),
+        )
+    };
+    let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &to("ext")), &istio(&[80]));
+    assert_eq!(planned.get("web"), "outbound|80||a.example.com");
+    assert_eq!(planned.errors(), [""; 0]);
+    // One hop only, which nobody means.
+    let chain = alias("ext", "a.example.com") + &alias("two", "ext.default.svc.cluster.local");
+    let planned = plan_with(&(a() + &web() + &chain + &to("two")), &istio(&[80]));
+    assert_eq!(planned.errors(), ["unknown-destination"]);
+    // Without the listener's port the alias stays in the cluster's name.
+    let portless = service("{name: ext}", "{type: ExternalName, externalName: a.example.com}");
+    let planned = plan_with(&(a() + &web() + &portless + &to("ext")), &istio(&[80]));
+    assert_eq!(planned.errors(), ["unknown-destination"]);
+    // A VirtualService for the alias gives it a virtual host of its own.
+    let own = virtual_service("{name: v}", "{hosts: [ext], http: [{route: [{destination: {host: web}}]}]}");
+    let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &own), &istio(&[80]));
+    assert_eq!(
+        (planned.get("ext").as_str(), planned.get("a.example.com").as_str()),
+        (WEB, "outbound|80||a.example.com")
+    );
+}
+
+#[test]
+fn an_annotation_says_who_sees_a_kubernetes_service() {
+    // KS-05, VIS-01
+    for (annotation, client_namespace, visible) in [
+        (None, "shop", true),
+        (Some("."), "shop", false),
+        (Some("."), "default", true),
+        (Some("a, shop"), "shop", true),
+        (Some("*"), "shop", true),
+        (Some("~"), "default", false),
+    ] {
+        let meta = match annotation {
+            Some(text) => format!("{{name: web, annotations: {{networking.istio.io/exportTo: '{text}'}}}}"),
+            None => "{name: web}".to_owned(),
+        };
+        let planned = plan_with(&service(&meta, "{ports: [{port: 80}]}"), &client(client_namespace));
+        assert_eq!(planned.get("web.default") == WEB, visible, "{annotation:?} for {client_namespace}");
+        assert_eq!(planned.codes().contains(&"not-exported"), !visible);
+    }
+}
+
+#[test]
+fn a_kubernetes_service_wins_over_entries() {
+    let own = "web.default.svc.cluster.local";
+    let claim = |meta: &str, ports: &str| {
+        entry(
+            meta,
+            &format!(
+                "hosts: [{own}], resolution: STATIC, ports: [{ports}], endpoints: [{{address: 192.0.2.1}}]"
+            ),
+        )
+    };
+    let port80 = "{number: 80, name: http, protocol: HTTP}";
+    let port81 = "{number: 81, name: other, protocol: HTTP}";
+    // TV-110, KS-08
+    let both = claim("{name: a}", &format!("{port80}, {port81}")) + &web();
+    let planned = plan_with(&both, &istio(&[80, 81]));
+    assert_eq!(planned.errors(), ["conflicting-service-entries"]);
+    assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("KS-08"));
+    let planned = accepted(&both, &[80, 81]);
+    assert_eq!(planned.on(81, "web"), "outbound|81||web.default.svc.cluster.local");
+    assert!(!planned.has_cluster("outbound|81||web.default.svc.cluster.local"), "503");
+    // SE-C-05: in one namespace, and with the same ports nothing is lost.
+    let planned = plan_with(&(claim("{name: a}", port80) + &web()), &istio(&[80]));
+    assert_eq!(planned.of_code("kubernetes-service-wins").rule, Some("KS-08"));
+    assert_eq!(planned.cluster(WEB).discovery, Discovery::StrictDns);
+    // SE-C-04: before an entry of another namespace, unless that is the client's.
+    let elsewhere = claim("{name: a, namespace: aaa}", port80) + &web();
+    for (namespace, discovery) in
+        [("shop", Discovery::StrictDns), ("default", Discovery::StrictDns), ("aaa", Discovery::Static)]
+    {
+        let planned = plan_with(&elsewhere, &client(namespace));
+        assert_eq!(planned.cluster(WEB).discovery, discovery, "{namespace}");
+        assert!(planned.codes().contains(&"host-in-other-namespace"));
+    }
+}
+
+#[test]
+fn a_short_name_never_hides_a_service_of_that_name() {
+    // VH-09: `web.default` is a service of its own here.
+    let real = entry("{name: real}", &format!("hosts: [web.default], {HTTP}"));
+    for options in [istio(&[80]), standalone(&[80])] {
+        let planned = plan_with(&(real.clone() + &web()), &options);
+        assert_eq!(planned.get("web.default"), "outbound|80||web.default");
+        assert_eq!(planned.get("web.default."), "outbound|80||web.default");
+        assert_eq!(planned.get("web"), WEB);
+    }
+}
+
+#[test]
+fn an_entry_for_a_cluster_host_has_short_names_too() {
+    // VH-08 goes by the host alone.
+    let planned = plan_with(
+        &entry("{name: a}", &format!("hosts: [web.default.svc.cluster.local], {HTTP}")),
+        &istio(&[80]),
+    );
+    assert_eq!(planned.get("web"), WEB);
+}
+
+#[test]
+fn addresses_are_hosts() {
+    let with = |addresses: &str| {
+        entry("{name: a}", &format!("hosts: [a.example.com], addresses: {addresses}, {HTTP}"))
+    };
+    let cluster = "outbound|80||a.example.com";
+    // TV-10 to TV-12, VH-01, VH-02, VH-07
+    let four = plan_with(&with("[10.1.2.3]"), &istio(&[80]));
+    assert_eq!(four.get("10.1.2.3"), cluster);
+    assert_eq!(four.get("10.1.2.3:80"), cluster);
+    let six = plan_with(&with("['2001:DB8::1']"), &istio(&[80]));
+    for host in ["[2001:db8::1]", "[2001:db8::1]:80", "a.example.com"] {
+        assert_eq!(six.get(host), cluster, "{host}");
+    }
+    assert_eq!(six.get("2001:db8::1"), "502");
+    // SE-08: of several the last counts in Istio; standalone takes all.
+    let several = with("[10.1.2.3, 10.1.2.4]");
+    let istio = plan_with(&several, &istio(&[80]));
+    assert_eq!((istio.get("10.1.2.3").as_str(), istio.get("10.1.2.4").as_str()), ("502", cluster));
+    let standalone = plan_with(&several, &standalone(&[80]));
+    assert_eq!(
+        (standalone.get("10.1.2.3").as_str(), standalone.get("10.1.2.4").as_str()),
+        (cluster, cluster)
+    );
+    assert_eq!(standalone.codes(), [""; 0]);
+}
+
+#[test]
+fn ranges_are_no_hosts() {
+    // SE-06: a range of one address is an address; HTTP doesn't care for others.
+    let with = |addresses: &str| {
+        entry(
+            "{name: a}",
+            &format!(
+                "hosts: [a.example.com], addresses: {addresses}, resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], {HTTP}"
+            ),
+        )
+    };
+    let planned = plan_with(&with("[10.1.2.3/32]"), &istio(&[80]));
+    assert_eq!(planned.get("10.1.2.3"), "outbound|80||a.example.com");
+    let planned = plan_with(&with("[10.0.0.0/8]"), &istio(&[80]));
+    assert_eq!(planned.get("a.example.com"), "outbound|80||a.example.com");
+    assert_eq!(planned.get("10.0.0.0"), "502");
+    assert_eq!(planned.codes(), [""; 0]);
+}
+
+#[test]
+fn addresses_of_tls_ports_are_approximated() {
+    // SE-03
+    let tls = |addresses: &str| {
+        let spec = format!(
+            "hosts: [a.example.com], addresses: {addresses}, resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], ports: [{{number: 443, name: tls, protocol: TLS}}]"
+        );
+        plan_with(&entry("{name: a}", &spec), &istio(&[443]))
+    };
+    for addresses in ["[10.1.2.3]", "[10.0.0.0/8]"] {
+        let planned = tls(addresses);
+        let note = planned.of_code("addresses-approximated");
+        assert_eq!((note.severity, note.rule), (Severity::Note, Some("SE-03")));
+        assert_eq!(planned.server_names(443), ["a.example.com"]);
+    }
+}
+
+#[test]
+fn an_address_of_two_services_is_reported() {
+    // VH-10
+    let with = |name: &str| {
+        entry(
+            &format!("{{name: {name}}}"),
+            &format!("hosts: [{name}.example.com], addresses: [10.1.2.3], {HTTP}"),
+        )
+    };
+    let planned = plan_with(&(with("a") + &with("b")), &istio(&[80]));
+    assert_eq!(planned.codes(), ["address-in-use"]);
+    assert_eq!(planned.get("10.1.2.3"), "outbound|80||a.example.com");
+    assert_eq!(planned.get("b.example.com"), "outbound|80||b.example.com");
+}
+
+#[test]
+fn a_cluster_address_is_a_host() {
+    // KS-07
+    assert_eq!(plan_with(&web(), &istio(&[80])).get("10.96.0.7"), WEB);
+    let dual = service(
+        "{name: web}",
+        "{ports: [{port: 80}], clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 'fd00::7']}",
+    );
+    assert_eq!(plan_with(&dual, &istio(&[80])).get("[fd00::7]"), WEB);
+}
+
+#[test]
+fn static_entries_without_endpoints() {
+    // TV-118, SE-R-08
+    let cluster = "outbound|80||a.example.com";
+    let empty = entry("{name: a}", &format!("hosts: [a.example.com], resolution: STATIC, {HTTP}"));
+    for options in [istio(&[80]), standalone(&[80])] {
+        let planned = plan_with(&empty, &options);
+        assert_eq!((planned.codes(), planned.get("a.example.com").as_str()), (vec!["no-endpoints"], cluster));
+        assert!(planned.cluster(cluster).endpoints.is_empty());
+    }
+    // With addresses, these serve in profile standalone.
+    let addressed = entry(
+        "{name: a}",
+        "hosts: [a.example.com], resolution: STATIC, addresses: [192.0.2.1, 192.0.2.2, 10.0.0.0/8], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]",
+    );
+    let planned = plan_with(&addressed, &standalone(&[80]));
+    assert_eq!(planned.codes(), ["addresses-as-endpoints"]);
+    let expected = ["192.0.2.1", "192.0.2.2"].map(|address| Endpoint::socket(address.into(), 8080));
+    assert_eq!(planned.cluster(cluster).endpoints, expected);
+    let planned = plan_with(&addressed, &istio(&[80]));
+    assert!(planned.cluster(cluster).endpoints.is_empty());
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+}
+
+fn workload(meta: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "WorkloadEntry", meta, spec)
+}
+
+fn selecting(resolution: &str, labels: &str) -> String {
+    entry(
+        "{name: a}",
+        &format!(
+            "hosts: [a.example.com], resolution: {resolution}, workloadSelector: {{labels: {labels}}}, {HTTP}"
+        ),
+    )
+}
+
+const A: &str = "outbound|80||a.example.com";
+
+#[test]
+fn workload_entries_are_selected_by_labels() {
+    // SE-18, GAP-14
+    let input = selecting("STATIC", "{app: a}")
+        + &workload("{name: two}", "{address: 192.0.2.2, labels: {app: a}, ports: {http: 8080}}")
+        + &workload("{name: one}", "{address: 192.0.2.1, labels: {app: a, v: '1'}}")
+        + &workload("{name: other}", "{address: 192.0.2.3, labels: {app: b}}")
+        + &workload("{name: one, namespace: elsewhere}", "{address: 192.0.2.4, labels: {app: a}}");
+    let planned = plan_with(&input, &istio(&[80]));
+    // In the order of their names, with their own ports (SE-25).
+    let expected = [Endpoint::socket("192.0.2.1".into(), 80), Endpoint::socket("192.0.2.2".into(), 8080)];
+    assert_eq!(planned.cluster(A).endpoints, expected);
+    assert_eq!(planned.codes(), ["workload-unused"; 2]);
+    // None of them: an empty cluster, or none (SE-R-08).
+    let planned = plan_with(&selecting("STATIC", "{app: a}"), &istio(&[80]));
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+    assert!(planned.cluster(A).endpoints.is_empty());
+    let planned = plan_with(&selecting("DNS", "{app: a}"), &istio(&[80]));
+    assert_eq!(planned.codes(), ["no-endpoints"]);
+    assert!(!planned.has_cluster(A));
+}
+
+#[test]
+fn labels_of_the_metadata_win() {
+    // SE-34
+    let both = |app: &str| {
+        let meta = format!("{{name: one, labels: {{app: {app}}}}}");
+        let planned = plan_with(
+            &(selecting("STATIC", "{app: a}")
+                + &workload(&meta, "{address: 192.0.2.1, labels: {app: a, x: z}}")),
+            &istio(&[80]),
+        );
+        planned.cluster(A).endpoints.len()
+    };
+    assert_eq!((both("a"), both("b")), (1, 0));
+}
+
+#[test]
+fn which_workloads_are_left_out() {
+    // SE-18: names for DNS only. SE-35: health.
+    let name = workload("{name: one, labels: {app: a}}", "{address: one.example.com}");
+    let planned = plan_with(&(selecting("STATIC", "{app: a}") + &name), &istio(&[80]));
+    assert_eq!(planned.of_code("workload-left-out").rule, Some("SE-18"));
+    let planned = plan_with(&(selecting("DNS", "{app: a}") + &name), &istio(&[80]));
+    assert_eq!(planned.cluster(A).endpoints, [Endpoint::socket("one.example.com".into(), 80)]);
+    let checked =
+        "{name: one, labels: {app: a}, annotations: {proxy.istio.io/health-checks-enabled: 'true'}}";
+    let with_status = |status: &str| {
+        let workload = workload(checked, "{address: 192.0.2.1}") + status;
+        plan_with(&(selecting("STATIC", "{app: a}") + &workload), &istio(&[80]))
+    };
+    assert_eq!(with_status("").of_code("workload-left-out").rule, Some("SE-35"));
+    let healthy = with_status("status: {conditions: [{type: Healthy, status: 'True'}]}\n");
+    assert_eq!((healthy.codes().len(), healthy.cluster(A).endpoints.len()), (0, 1));
+}
+
+#[test]
+fn weight_and_locality_of_endpoints() {
+    // SE-30, SE-31
+    let planned = plan_with(
+        &entry(
+            "{name: a}",
+            &format!(
+                "hosts: [a.example.com], resolution: STATIC, {HTTP}, endpoints: [{{address: 192.0.2.1, weight: 3, locality: eu/a/1}}, {{address: 192.0.2.2, labels: {{istio-locality: us.b}}}}, {{address: 192.0.2.3, weight: 0, locality: eu/a/1}}]"
+            ),
+        ),
+        &istio(&[80]),
+    );
+    let seen: Vec<_> = planned
+        .cluster(A)
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let place = &endpoint.locality;
+            (endpoint.weight, place.region.as_str(), place.zone.as_str(), place.sub_zone.as_str())
+        })
+        .collect();
+    assert_eq!(seen, [(3, "eu", "a", "1"), (1, "us", "b", ""), (1, "eu", "a", "1")]);
+}
+
+#[test]
+fn resolution_none_dials_the_host() {
+    // SE-R-01, GAP-02
+    let ports = "ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]";
+    let none = entry("{name: a}", &format!("hosts: [a.example.com], resolution: NONE, {ports}"));
+    for input in [none.clone(), none.replace(", resolution: NONE", "")] {
+        // Left out it is the same (SE-16).
+        let input = if input == none { input } else { input.replace(", resolution: DNS", "") };
+        let planned = plan_with(&input, &istio(&[80]));
+        assert_eq!(planned.get("a.example.com"), A);
+        let cluster = planned.cluster(A);
+        assert_eq!(cluster.discovery, Discovery::LogicalDns);
+        assert_eq!(cluster.endpoints, [Endpoint::socket("a.example.com".into(), 8080)]);
+        let note = planned.of_code("resolution-none-approximated");
+        assert_eq!((note.severity, note.rule, planned.codes().len()), (Severity::Note, Some("SE-R-01"), 1));
+    }
+}
+
+#[test]
+fn names_below_a_wildcard_are_dialled_by_sni() {
+    // SE-R-07: on TLS ports. What comes in plaintext would need the host of the request.
+    for resolution in ["NONE", "DYNAMIC_DNS"] {
+        let with = |port: &str| {
+            entry(
+                "{name: a}",
+                &format!("hosts: ['*.example.com'], resolution: {resolution}, ports: [{port}]"),
+            )
+        };
+        let tls = with("{number: 443, name: tls, protocol: TLS, targetPort: 8443}");
+        let planned = plan_with(&tls, &istio(&[443]));
+        assert_eq!(planned.errors(), [""; 0]);
+        assert_eq!(planned.server_names(443), ["*.example.com"]);
+        let cluster = planned.cluster("outbound|443||*.example.com");
+        assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8443), 0));
+        let http = with("{number: 80, name: http, protocol: HTTP}");
+        let planned = plan_with(&http, &istio(&[80]));
+        assert_eq!(planned.errors(), ["host-of-request-not-dialled"], "{resolution}");
+        let originated = tls
+            + &object(
+                "networking.istio.io/v1",
+                "DestinationRule",
+                "{name: r}",
+                "{host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE}}}",
+            );
+        assert_eq!(plan_with(&originated, &standalone(&[80, 443])).errors(), ["host-of-request-not-dialled"]);
+    }
+}
+
+/// The plan with its conflicts accepted, in profile istio.
+fn accepted(yaml: &str, ports: &[u16]) -> Planned {
+    let accept = vec!["conflicting-service-entries".to_owned()];
+    plan_with(yaml, &Options { accept, ..istio(ports) })
+}
+
+fn aged(name: &str, year: u16, spec: &str) -> String {
+    entry(
+        &format!("{{name: {name}, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
+        &format!("hosts: [a.example.com], {spec}"),
+    )
+}
+
+fn port(number: u16, name: &str, protocol: &str) -> String {
+    format!("{{number: {number}, name: {name}, protocol: {protocol}}}")
+}
+
+fn endpoints(planned: &Planned, name: &str) -> Vec<String> {
+    let of = |endpoint: &Endpoint| match &endpoint.address {
+        config_gen::plan::Address::Socket(address, port) => format!("{address}:{port}"),
+        config_gen::plan::Address::Pipe(path) => path.clone(),
+    };
+    planned.cluster(name).endpoints.iter().map(of).collect()
+}
+
+#[test]
+fn the_oldest_entry_of_a_host_counts() {
+    // SE-C-01, SE-C-02, SE-21: by time, whatever the names and the order of the input.
+    let young = aged(
+        "a",
+        2022,
+        &format!(
+            "resolution: STATIC, endpoints: [{{address: 192.0.2.2}}], ports: [{}]",
+            port(80, "http", "HTTP")
+        ),
+    );
+    let old = aged(
+        "b",
+        2021,
+        &format!(
+            "resolution: STATIC, location: MESH_INTERNAL, endpoints: [{{address: 192.0.2.1}}], ports: [{}]",
+            port(80, "http", "HTTP")
+        ),
+    );
+    let planned = plan_with(&(young + &old), &istio(&[80]));
+    // Its settings, and the endpoints of both.
+    assert!(!planned.cluster(A).external);
+    assert_eq!(endpoints(&planned, A), ["192.0.2.1:80", "192.0.2.2:80"]);
+    let warning = planned.of_code("duplicate-service-entry");
+    assert_eq!((warning.severity, warning.rule), (Severity::Warning, Some("SE-C-02")));
+    assert_eq!(warning.resource.as_deref(), Some("ServiceEntry default/a"), "the loser");
+    assert_eq!(warning.related[0].0, "`ServiceEntry default/b` has it", "the winner");
+}
+
+#[test]
+fn without_a_time_the_name_decides() {
+    // TV-113, GAP-16
+    let with = |name: &str, location: &str| {
+        entry(&format!("{{name: {name}}}"), &format!("hosts: [a.example.com], location: {location}, {HTTP}"))
+    };
+    let planned = plan_with(&(with("b", "MESH_EXTERNAL") + &with("a", "MESH_INTERNAL")), &istio(&[80]));
+    assert!(!planned.cluster(A).external, "`a` counts as the older");
+    assert_eq!(
+        planned.of_code("duplicate-service-entry").resource.as_deref(),
+        Some("ServiceEntry default/b")
+    );
+    assert_eq!(endpoints(&planned, A), ["a.example.com:80"]);
+}
+
+#[test]
+fn ports_of_several_entries_are_joined() {
+    // SE-C-03, TV-92
+    let one = aged("one", 2021, &format!("ports: [{}]", port(80, "http", "HTTP")));
+    let two = aged("two", 2022, &format!("ports: [{}]", port(443, "https", "HTTPS")));
+    let planned = plan_with(&(one.clone() + &two), &istio(&[80, 443]));
+    assert_eq!(planned.codes(), [""; 0]);
+    assert!(
+        planned.has_cluster("outbound|80||a.example.com")
+            && planned.has_cluster("outbound|443||a.example.com")
+    );
+    // TV-93: another resolution, other labels or another `exportTo`.
+    let eight = port(81, "other", "HTTP");
+    for younger in [
+        aged(
+            "two",
+            2022,
+            &format!("resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], ports: [{eight}]"),
+        ),
+        aged("two", 2022, &format!("ports: [{eight}]")).replace("{name: two,", "{name: two, labels: {x: z},"),
+    ] {
+        let both = one.clone() + &younger;
+        let planned = plan_with(&both, &istio(&[80, 81]));
+        assert_eq!(planned.errors(), ["conflicting-service-entries"], "{younger}");
+        assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("SE-C-03"));
+        // Accepted, it is as in Istio: the younger's port has a virtual host and no cluster.
+        let planned = accepted(&both, &[80, 81]);
+        assert_eq!(planned.errors(), [""; 0]);
+        assert_eq!(
+            (planned.get("a.example.com").as_str(), planned.on(81, "a.example.com").as_str()),
+            (A, "outbound|81||a.example.com")
+        );
+        let names: Vec<_> = planned.plan.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        assert_eq!(names, [A], "{younger}");
+    }
+    // What is exported by name is imported first, whatever its age (SE-C-04).
+    let private = aged("two", 2022, &format!("exportTo: [.], ports: [{eight}]"));
+    let planned = accepted(&(one + &private), &[80, 81]);
+    assert_eq!(
+        planned.of_code("conflicting-service-entries").resource.as_deref(),
+        Some("ServiceEntry default/one")
+    );
+    assert!(!planned.has_cluster(A) && planned.has_cluster("outbound|81||a.example.com"));
+}
+
+#[test]
+fn a_port_of_two_protocols() {
+    // TV-111, TV-112, SE-C-08
+    let with =
+        |name: &str, year, protocol: &str| aged(name, year, &format!("ports: [{}]", port(80, "x", protocol)));
+    for (old, young, plaintext) in [("HTTP", "HTTPS", "502"), ("HTTPS", "HTTP", A)] {
+        let both = with("a", 2021, old) + &with("b", 2022, young);
+        let planned = plan_with(&both, &istio(&[80]));
+        assert_eq!(planned.errors(), ["conflicting-service-entries"]);
+        assert_eq!(planned.of_code("conflicting-service-entries").rule, Some("SE-C-08"));
+        let planned = accepted(&both, &[80]);
+        assert_eq!(planned.get("a.example.com"), plaintext, "{old} and {young}");
+        assert_eq!(planned.server_names(80), ["a.example.com"]);
+    }
+    // One protocol and another target: the older one's, and said so.
+    let target = |name: &str, year, target: u16| {
+        let ports = format!("{{number: 80, name: {name}, protocol: HTTP, targetPort: {target}}}");
+        aged(name, year, &format!("ports: [{ports}]"))
+    };
+    let planned = plan_with(&(target("b", 2021, 8001) + &target("a", 2022, 8002)), &istio(&[80]));
+    assert_eq!(planned.codes(), ["conflicting-port"]);
+    assert_eq!(endpoints(&planned, A)[0], "a.example.com:8001");
+}
+
+#[test]
+fn the_namespace_of_a_host() {
+    // SE-C-04: the client's, else what is exported to it by name, else the oldest.
+    let with = |namespace: &str, year: u16, export: &str, address: &str| {
+        entry(
+            &format!("{{name: a, namespace: {namespace}, creationTimestamp: '{year}-01-01T00:00:00Z'}}"),
+            &format!(
+                "hosts: [a.example.com], exportTo: [{export}], resolution: STATIC, endpoints: [{{address: {address}}}], {HTTP}"
+            ),
+        )
+    };
+    let all = with("aaa", 2020, "'*'", "192.0.2.1")
+        + &with("bbb", 2021, "shop", "192.0.2.2")
+        + &with("ccc", 2022, "'*'", "192.0.2.3");
+    for (client_namespace, address) in
+        [("ccc", "192.0.2.3:80"), ("shop", "192.0.2.2:80"), ("elsewhere", "192.0.2.1:80")]
+    {
+        let planned = plan_with(&all, &client(client_namespace));
+        assert_eq!(endpoints(&planned, A), [address], "{client_namespace}");
+        assert_eq!(planned.errors(), [""; 0]);
+    }
+}
+
+#[test]
+fn dns_round_robin_takes_one_endpoint() {
+    // SE-C-06, SE-R-05
+    let with = |name: &str, year, address: &str| {
+        aged(
+            name,
+            year,
+            &format!(
+                "resolution: DNS_ROUND_ROBIN, endpoints: [{{address: {address}}}], ports: [{}]",
+                port(80, "http", "HTTP")
+            ),
+        )
+    };
+    let planned = plan_with(
+        &(with("a", 2022, "young.example.com") + &with("b", 2021, "old.example.com")),
+        &istio(&[80]),
+    );
+    assert_eq!(endpoints(&planned, A), ["old.example.com:80"]);
+}
+
+#[test]
+fn a_wildcard_beside_an_exact_host_is_no_conflict() {
+    // SE-C-09
+    let wildcard = entry(
+        "{name: w}",
+        &format!("hosts: ['*.example.com'], resolution: STATIC, endpoints: [{{address: 192.0.2.1}}], {HTTP}"),
+    );
+    let planned = plan_with(&(wildcard + &a()), &istio(&[80]));
+    assert_eq!(planned.codes(), [""; 0]);
+    assert_eq!(
+        (planned.get("a.example.com").as_str(), planned.get("b.example.com").as_str()),
+        (A, "outbound|80||*.example.com")
+    );
+}

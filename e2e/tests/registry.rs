@@ -1,0 +1,222 @@
+//! Members of the registry in a real Envoy: what they are called, and where they are.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, ensure};
+use portolan_e2e::upstream::echo;
+use portolan_e2e::{Ca, Curl, DnsServer, Portolan, Scratch, Setup, Upstream, places, raw};
+
+const INPUT: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.0.7, ports: [{port: 80, name: http, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, ports: [{port: 80, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: ext}
+spec: {type: ExternalName, externalName: none.example.com, ports: [{port: 80, name: http}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: none}
+spec:
+  hosts: [none.example.com]
+  location: MESH_EXTERNAL
+  addresses: [192.0.2.1, '2001:db8::1']
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: static}
+spec:
+  hosts: [static.example.com]
+  location: MESH_EXTERNAL
+  addresses: [127.0.0.1]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: empty}
+spec:
+  hosts: [empty.example.com]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: workloads}
+spec:
+  hosts: [workloads.example.com]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  workloadSelector: {labels: {app: w}}
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: heavy}
+spec: {address: 127.0.0.1, weight: 3, locality: eu/a, labels: {app: w}}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: light}
+spec: {address: 127.0.0.2, locality: us/b/c, labels: {app: w}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: wildcard}
+spec:
+  hosts: ['*.wild.example.com']
+  location: MESH_EXTERNAL
+  ports: [{number: 443, name: tls, protocol: TLS}]
+";
+
+/// Upstreams that say who they are, and what leads Envoy to them.
+struct Registry {
+    portolan: Portolan,
+    upstreams: Vec<(&'static str, Upstream)>,
+    light: Upstream,
+    tls: Upstream,
+    bundle: Scratch,
+    _dns: DnsServer,
+}
+
+const PLAIN: [&str; 5] = [
+    "web.default.svc.cluster.local",
+    "db.default.svc.cluster.local",
+    "none.example.com",
+    "static.example.com",
+    "workloads.example.com",
+];
+
+impl Registry {
+    fn start(version: &str) -> Result<Self> {
+        let dns = DnsServer::start(&[("*.wild.example.com", Ipv4Addr::LOCALHOST)])?;
+        let mut setup =
+            Setup::with_listeners(version)?.yaml(INPUT)?.option("--dns-resolver", dns.addr().to_string());
+        let mut upstreams = Vec::new();
+        let mut heavy = 0;
+        for host in PLAIN {
+            let upstream = Upstream::builder().name(host).handler(echo()).start()?;
+            if !host.starts_with("static") && !host.starts_with("workloads") {
+                dns.set(host, Ipv4Addr::LOCALHOST);
+            }
+            heavy = upstream.addr().port();
+            setup = setup.option("--upstream-port", format!("{host}:80={heavy}"));
+            upstreams.push((host, upstream));
+        }
+        // The last one's port, on another address.
+        let light =
+            Upstream::builder().name("light").address(Ipv4Addr::new(127, 0, 0, 2)).port(heavy).start()?;
+        let ca = Ca::new()?;
+        let bundle = Scratch::new()?;
+        ca.write_bundle(bundle.path().join("ca.pem"))?;
+        let tls = Upstream::builder()
+            .name("tls")
+            .tls(ca.issue(&["a.wild.example.com", "b.wild.example.com"])?)
+            .handler(echo())
+            .start()?;
+        let setup = setup.option("--upstream-port", format!("*.wild.example.com:443={}", tls.addr().port()));
+        Ok(Self { portolan: setup.start()?, upstreams, light, tls, bundle, _dns: dns })
+    }
+
+    /// The upstream that answers for `host`.
+    fn who(&self, host: &str) -> Result<String> {
+        for (_, upstream) in &self.upstreams {
+            upstream.clear();
+        }
+        let response = raw::get_plain(self.portolan.http()?, host, "/")?;
+        ensure!(response.status == 200, "{host}: {} {}", response.status, response.text());
+        let asked: Vec<_> = self.upstreams.iter().filter(|(_, it)| !it.requests().is_empty()).collect();
+        let [(name, upstream)] = asked.as_slice() else { anyhow::bail!("{host}: {} answered", asked.len()) };
+        ensure!(upstream.requests()[0].host == host, "the Host header stays: {:?}", upstream.requests());
+        Ok((*name).to_owned())
+    }
+}
+
+fn on_every_version(test: impl Fn(&Registry) -> Result<()>) -> Result<()> {
+    for version in places::envoy_versions()? {
+        println!("Envoy {version}");
+        test(&Registry::start(&version)?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn services_are_reached_by_all_their_names() -> Result<()> {
+    on_every_version(|registry| {
+        let [web, db, none, fixed, _] = PLAIN;
+        for (host, upstream) in [
+            // TV-103, KS-07
+            ("web", web),
+            ("web.default", web),
+            ("web.default.svc", web),
+            ("web.default.svc.cluster.local", web),
+            ("web.default.svc.cluster.local.", web),
+            ("10.96.0.7", web),
+            // TV-106
+            ("db", db),
+            ("db-0.db", db),
+            ("db-0.db.default.svc.cluster.local", db),
+            // TV-107, TV-10, TV-11, SE-R-01
+            ("none.example.com", none),
+            ("ext.default", none),
+            ("192.0.2.1", none),
+            ("[2001:db8::1]:80", none),
+            // SE-R-08 in profile standalone
+            ("static.example.com", fixed),
+        ] {
+            assert_eq!(registry.who(host)?, upstream, "{host}");
+        }
+        // VH-07, TV-118
+        for (host, status) in [("2001:db8::1", 502), ("empty.example.com", 503), ("nobody.example.com", 502)]
+        {
+            assert_eq!(raw::get_plain(registry.portolan.http()?, host, "/")?.status, status, "{host}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn endpoints_share_by_weight() -> Result<()> {
+    // SE-18, SE-30, SE-31: three to one, whatever the locality.
+    on_every_version(|registry| {
+        for _ in 0..40 {
+            let response = raw::get_plain(registry.portolan.http()?, "workloads.example.com", "/")?;
+            assert_eq!(response.status, 200);
+        }
+        let light = registry.light.requests().len();
+        ensure!((5..=15).contains(&light), "{light} of 40 went to the one of four");
+        Ok(())
+    })
+}
+
+#[test]
+fn names_below_a_wildcard_are_dialled_by_sni() -> Result<()> {
+    // SE-R-07
+    on_every_version(|registry| {
+        let get = |host: &str| {
+            Curl::new(&format!("https://{host}/"))
+                .connect_to(&format!("{host}:443"), registry.portolan.tls()?)
+                .cacert(registry.bundle.path().join("ca.pem"))
+                .run()
+        };
+        for host in ["a.wild.example.com", "b.wild.example.com"] {
+            let answer = get(host)?;
+            assert_eq!((answer.status, answer.verify_result), (200, 0), "{host}: {answer:?}");
+        }
+        let names: Vec<_> = registry.tls.handshakes().into_iter().flatten().collect();
+        assert_eq!(names, ["a.wild.example.com", "b.wild.example.com"]);
+        // The domain itself is no name below it (TV-98), and closed.
+        ensure!(get("wild.example.com")?.status == 0);
+        Ok(())
+    })
+}
