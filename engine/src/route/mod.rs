@@ -2,6 +2,7 @@
 
 mod matcher;
 pub(crate) mod pattern;
+mod re2;
 mod rewrite;
 
 use crate::config::{self, ConfigError, Mode};
