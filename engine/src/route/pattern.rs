@@ -112,7 +112,6 @@ impl Parsed {
     }
 
     /// The text that every match starts with.
-    #[allow(dead_code, reason = "for the index")]
     pub(super) fn literal(&self) -> Literal {
         let mut literal = Literal::default();
         literal.whole = literal.extend(&self.0);
