@@ -6,7 +6,7 @@ use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input};
-use regex_syntax::hir::{ClassUnicode, Hir, Look};
+use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange, Hir, Look};
 
 use super::re2::{self, KELVIN, LONG_S, Node};
 
@@ -50,7 +50,8 @@ pub struct Pattern(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Steps(Box<Steps>),
+    /// One of these matches.
+    Steps(Box<[Steps]>),
     Automaton(Box<BoundedBacktracker>),
 }
 
@@ -72,7 +73,7 @@ impl Pattern {
     /// Whether the whole of `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.0 {
-            Kind::Steps(steps) => steps.match_all(text),
+            Kind::Steps(branches) => branches.iter().any(|steps| steps.match_all(text)),
             Kind::Automaton(automaton) => run(automaton, text),
         }
     }
@@ -93,8 +94,10 @@ impl Parsed {
     }
 
     pub(super) fn compile(&self) -> Result<Pattern, InvalidPattern> {
-        if let Some(steps) = Steps::new(&self.0) {
-            return Ok(Pattern(Kind::Steps(Box::new(steps))));
+        let steps =
+            branches(&self.0).and_then(|branches| branches.iter().map(|nodes| Steps::new(nodes)).collect());
+        if let Some(steps) = steps {
+            return Ok(Pattern(Kind::Steps(steps)));
         }
         let too_large = || {
             InvalidPattern(format!(
@@ -172,24 +175,10 @@ impl Literal {
                 true
             }
             Node::Class(class) => {
-                let letter = |range: &regex_syntax::hir::ClassUnicodeRange| {
-                    (range.len() == 1).then_some(range.start()).filter(char::is_ascii_alphabetic)
-                };
-                let (upper, lower, beyond) = match class.ranges() {
-                    [upper, lower] => (letter(upper), letter(lower), false),
-                    [upper, lower, other] => {
-                        let beyond = [KELVIN, LONG_S].contains(&other.start()) && other.len() == 1;
-                        (letter(upper), letter(lower).filter(|_| beyond), beyond)
-                    }
-                    _ => (None, None, false),
-                };
-                let (Some(upper), Some(lower)) = (upper, lower) else { return false };
-                if !upper.eq_ignore_ascii_case(&lower) {
-                    return false;
-                }
+                let Some(letter) = folded_letter(class) else { return false };
                 self.fold_case = true;
-                self.beyond_ascii |= beyond;
-                self.text.push(lower as u8);
+                self.beyond_ascii |= class.ranges().len() > 2;
+                self.text.push(letter);
                 true
             }
             Node::Concat(nodes) => nodes.iter().all(|node| self.extend(node)),
@@ -199,6 +188,86 @@ impl Literal {
             }
             Node::Repeat { .. } | Node::Alternation(_) | Node::AnyByte => false,
         }
+    }
+}
+
+/// The lower case of the ASCII letter that `class` is both cases of.
+fn folded_letter(class: &ClassUnicode) -> Option<u8> {
+    let (upper, lower) = match class.ranges() {
+        [upper, lower] => (upper, lower),
+        [upper, lower, other] if other.len() == 1 && [KELVIN, LONG_S].contains(&other.start()) => {
+            (upper, lower)
+        }
+        _ => return None,
+    };
+    let is_letter = upper.len() == 1
+        && lower.len() == 1
+        && lower.start().is_ascii_lowercase()
+        && upper.start() == lower.start().to_ascii_uppercase();
+    is_letter.then_some(lower.start() as u8)
+}
+
+/// The character outside ASCII that an upper or lower case of `letter` is.
+fn beyond_ascii(letter: u8) -> Option<char> {
+    match letter {
+        b'k' => Some(KELVIN),
+        b's' => Some(LONG_S),
+        _ => None,
+    }
+}
+
+/// Most branches that a pattern is run as one after the other.
+const MAX_BRANCHES: usize = 8;
+
+/// `node` as an alternation of concatenations without alternations inside, so `/a(/.*)?` as `/a`
+/// and `/a/.*`; none where they would be too many or too long.
+fn branches(node: &Node) -> Option<Vec<Vec<&Node>>> {
+    let mut all = vec![Vec::new()];
+    extend_branches(&mut all, node)?;
+    Some(all)
+}
+
+fn extend_branches<'a>(branches_so_far: &mut Vec<Vec<&'a Node>>, node: &'a Node) -> Option<()> {
+    let mut continued = |choices: Vec<Vec<&'a Node>>| {
+        let longest = choices.iter().map(Vec::len).max().unwrap_or(0);
+        let too_long = branches_so_far.iter().any(|branch| branch.len() + longest > MAX_PATTERN_LENGTH);
+        if branches_so_far.len() * choices.len() > MAX_BRANCHES || too_long {
+            return None;
+        }
+        *branches_so_far = branches_so_far
+            .iter()
+            .flat_map(|start| choices.iter().map(move |end| [start.as_slice(), end].concat()))
+            .collect();
+        Some(())
+    };
+    match node {
+        Node::Empty => Some(()),
+        Node::Concat(nodes) => nodes.iter().try_for_each(|node| extend_branches(branches_so_far, node)),
+        Node::Alternation(nodes) => {
+            let choices = nodes.iter().map(branches).collect::<Option<Vec<_>>>()?;
+            continued(choices.into_iter().flatten().collect())
+        }
+        Node::Repeat { node: inner, min: 0, max: Some(1) } if set(inner).is_none() => {
+            let mut choices = branches(inner)?;
+            choices.push(Vec::new());
+            continued(choices)
+        }
+        node => continued(vec![vec![node]]),
+    }
+}
+
+/// The set that one character of `node` is in, where it is always one.
+fn set(node: &Node) -> Option<Set> {
+    match node {
+        Node::Class(class) => Set::new(class),
+        Node::Text(text) => match text.as_slice() {
+            [byte @ ..0x80] => {
+                let char = char::from(*byte);
+                Set::new(&ClassUnicode::new([ClassUnicodeRange::new(char, char)]))
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -217,6 +286,8 @@ struct Steps {
 #[derive(Debug)]
 enum Step {
     Text(Box<[u8]>),
+    /// Text in lower case, of which the case doesn't matter.
+    Folded(Box<[u8]>),
     Class(Repeated),
 }
 
@@ -260,11 +331,19 @@ impl Set {
         self.ascii.get(usize::from(byte) / 32).is_some_and(|word| word & (1 << (byte % 32)) != 0)
     }
 
+    /// Whether a character in the set can start with `byte`.
+    fn may_take(&self, byte: u8) -> bool {
+        if byte.is_ascii() { self.has(byte) } else { self.others }
+    }
+
     fn overlaps(&self, step: &Step) -> bool {
         match step {
-            Step::Text(text) => {
-                text.first().is_some_and(|&byte| if byte.is_ascii() { self.has(byte) } else { self.others })
-            }
+            Step::Text(text) => text.first().is_some_and(|&byte| self.may_take(byte)),
+            Step::Folded(text) => text.first().is_some_and(|&byte| {
+                self.may_take(byte)
+                    || self.may_take(byte.to_ascii_uppercase())
+                    || self.others && beyond_ascii(byte).is_some()
+            }),
             Step::Class(Repeated { set, .. }) => {
                 self.others && set.others || self.ascii.iter().zip(set.ascii).any(|(a, b)| a & b != 0)
             }
@@ -304,11 +383,7 @@ impl Repeated {
 }
 
 impl Steps {
-    fn new(node: &Node) -> Option<Self> {
-        let nodes = match node {
-            Node::Concat(nodes) => nodes.as_slice(),
-            node => std::slice::from_ref(node),
-        };
+    fn new(nodes: &[&Node]) -> Option<Self> {
         // Both ends are where they have to be anyway.
         let nodes = match nodes {
             [Node::Look(Look::Start), rest @ ..] => rest,
@@ -318,7 +393,27 @@ impl Steps {
             [rest @ .., Node::Look(Look::End)] => rest,
             all => all,
         };
-        let mut head = nodes.iter().map(Step::new).collect::<Option<Vec<_>>>()?;
+        let mut head: Vec<Step> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match (head.last_mut(), Step::new(node)?) {
+                // Neighbours become one, as far as case permits.
+                (Some(Step::Text(text)), Step::Text(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Folded(text)), Step::Folded(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Folded(text)), Step::Text(more)) if is_caseless(&more) => {
+                    *text = [&**text, &more].concat().into();
+                }
+                (Some(step @ Step::Text(_)), Step::Folded(more)) => {
+                    if let Step::Text(text) = step
+                        && is_caseless(text)
+                    {
+                        *step = Step::Folded([&**text, &more].concat().into());
+                    } else {
+                        head.push(Step::Folded(more));
+                    }
+                }
+                (_, step) => head.push(step),
+            }
+        }
         let Some(uncertain) = head.iter().enumerate().position(|(index, step)| {
             head.get(index + 1..).is_some_and(|rest| !step.is_certain_before(rest))
         }) else {
@@ -346,29 +441,45 @@ impl Steps {
 fn strip_all<'a>(steps: &[Step], text: &'a [u8]) -> Option<&'a [u8]> {
     steps.iter().try_fold(text, |text, step| match step {
         Step::Text(prefix) => text.strip_prefix(&**prefix),
+        Step::Folded(prefix) => strip_folded(prefix, text),
         Step::Class(repeated) => repeated.strip(text),
     })
 }
 
+/// What follows `prefix`, which is in lower case, at the start of `text` in any case.
+fn strip_folded<'a>(prefix: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
+    if let Some((start, rest)) = text.split_at_checked(prefix.len())
+        && start.eq_ignore_ascii_case(prefix)
+    {
+        return Some(rest);
+    }
+    prefix.iter().try_fold(text, |text, &byte| match text.split_first() {
+        Some((first, rest)) if first.eq_ignore_ascii_case(&byte) => Some(rest),
+        _ => text.strip_prefix(beyond_ascii(byte)?.encode_utf8(&mut [0; 4]).as_bytes()),
+    })
+}
+
+fn is_caseless(text: &[u8]) -> bool {
+    !text.iter().any(u8::is_ascii_alphabetic)
+}
+
+/// Whether the case of a letter doesn't matter, and neither does it for the characters outside
+/// ASCII that belong to it.
+fn is_folded_letter(class: &ClassUnicode) -> bool {
+    folded_letter(class).is_some_and(|letter| beyond_ascii(letter).is_some() == (class.ranges().len() > 2))
+}
+
 impl Step {
     fn new(node: &Node) -> Option<Self> {
-        let class = |node: &Node| match node {
-            Node::Class(class) => Set::new(class),
-            Node::Text(text) => match text.as_slice() {
-                [byte @ ..0x80] => {
-                    let char = char::from(*byte);
-                    Set::new(&ClassUnicode::new([regex_syntax::hir::ClassUnicodeRange::new(char, char)]))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
         Some(match node {
             Node::Text(text) => Self::Text(text.as_slice().into()),
             Node::Repeat { node, min, max } => {
-                Self::Class(Repeated { set: class(node)?, min: *min, max: max.unwrap_or(u32::MAX) })
+                Self::Class(Repeated { set: set(node)?, min: *min, max: max.unwrap_or(u32::MAX) })
             }
-            node => Self::Class(Repeated { set: class(node)?, min: 1, max: 1 }),
+            Node::Class(class) if is_folded_letter(class) => {
+                Self::Folded(folded_letter(class).into_iter().collect())
+            }
+            node => Self::Class(Repeated { set: set(node)?, min: 1, max: 1 }),
         })
     }
 
@@ -393,6 +504,10 @@ impl Step {
     fn length(&self) -> Option<usize> {
         match self {
             Self::Text(text) => Some(text.len()),
+            // The characters outside ASCII are longer.
+            Self::Folded(text) => {
+                (!text.iter().any(|&byte| beyond_ascii(byte).is_some())).then_some(text.len())
+            }
             Self::Class(Repeated { set: Set { others: false, .. }, min, max }) if min == max => {
                 usize::try_from(*min).ok()
             }
