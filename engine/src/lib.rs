@@ -50,5 +50,7 @@ pub use decide::Engine;
 pub use decision::{Decision, Forward, LocalReply};
 pub use refusal::Reason;
 pub use request::Request;
+#[cfg(fuzzing)]
+pub use route::oracle::index_agrees_with_oracle;
 pub use route::pattern::{InvalidPattern, MAX_PATTERN_LENGTH, Pattern};
 pub use trace::{Condition, Event, NoTrace, Trace};

@@ -33,7 +33,8 @@ pub enum Event<'a> {
         /// Whether another port knows it.
         on_another_port: bool,
     },
-    /// A route was looked at and a condition of it failed.
+    /// A route was looked at and a condition of it failed. In order; routes that the index rules
+    /// out, and those behind a match, aren't looked at and have no event.
     RouteRejected {
         /// Name of the route.
         route: &'a str,

@@ -1,14 +1,18 @@
 //! The conditions of a route (spec section 4.2).
 
+use std::borrow::Cow;
+
 use crate::config::{self, ConfigError, StringMatch};
 use crate::request::Request;
-use crate::route::pattern::Pattern;
+use crate::route::pattern::{InvalidPattern, Parsed, Pattern};
 use crate::trace::Condition;
 
 /// All conditions of one route.
 #[derive(Debug)]
 pub(crate) struct RouteMatcher {
     path: Option<StringMatcher>,
+    /// The regex of `path` as it was read, until the index has taken it.
+    parsed: Option<Parsed>,
     ignore_path_case: bool,
     method: Option<StringMatcher>,
     scheme: Option<StringMatcher>,
@@ -25,7 +29,7 @@ struct HeaderMatcher {
 }
 
 #[derive(Debug)]
-enum StringMatcher {
+pub(super) enum StringMatcher {
     Exact(String),
     Prefix(String),
     Regex(Pattern),
@@ -47,8 +51,19 @@ impl RouteMatcher {
                 StringMatcher::new(parameter.value, &format!("{path}.queryParameters[{index}].value"))?;
             Ok((parameter.name, value))
         });
+        let (parsed, path) = match matcher.path {
+            Some(StringMatch::Regex(text)) => {
+                let invalid =
+                    |error: InvalidPattern| ConfigError::new(format!("{path}.path.regex"), error.to_string());
+                let parsed = Parsed::new(&text).map_err(invalid)?;
+                let pattern = parsed.compile().map_err(invalid)?;
+                (Some(parsed), Some(StringMatcher::Regex(pattern)))
+            }
+            other => (None, single(other, "path")?),
+        };
         Ok(Self {
-            path: single(matcher.path, "path")?,
+            path,
+            parsed,
             ignore_path_case: matcher.ignore_path_case,
             method: single(matcher.method, "method")?,
             scheme: single(matcher.scheme, "scheme")?,
@@ -59,13 +74,31 @@ impl RouteMatcher {
     }
 
     /// Whether all conditions hold; else the first that fails.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Condition<'_>> {
-        let holds = |matcher: &Option<StringMatcher>, value: &[u8]| {
-            matcher.as_ref().is_none_or(|matcher| matcher.matches(value))
-        };
         if !self.path_matches(request) {
             return Err(Condition::Path);
         }
+        self.check_beside_path(request)
+    }
+
+    /// Whether all conditions hold for a request that the index led here, which is so for one whose
+    /// path is that of `exact` or starts with that of `prefix`. `regex_holds` says that the same is
+    /// known of a regex.
+    pub(crate) fn check_found(&self, request: &Request<'_>, regex_holds: bool) -> Result<(), Condition<'_>> {
+        if let Some(StringMatcher::Regex(pattern)) = &self.path
+            && !regex_holds
+            && !pattern.matches(request.path_only())
+        {
+            return Err(Condition::Path);
+        }
+        self.check_beside_path(request)
+    }
+
+    fn check_beside_path(&self, request: &Request<'_>) -> Result<(), Condition<'_>> {
+        let holds = |matcher: &Option<StringMatcher>, value: &[u8]| {
+            matcher.as_ref().is_none_or(|matcher| matcher.matches(value))
+        };
         if !holds(&self.method, request.method) {
             return Err(Condition::Method);
         }
@@ -88,6 +121,7 @@ impl RouteMatcher {
         Ok(())
     }
 
+    #[cfg(any(test, fuzzing))]
     fn path_matches(&self, request: &Request<'_>) -> bool {
         let Some(matcher) = &self.path else { return true };
         let path = request.path_only();
@@ -101,6 +135,48 @@ impl RouteMatcher {
             }
             matcher => matcher.matches(path),
         }
+    }
+
+    pub(super) fn path(&self) -> Option<&StringMatcher> {
+        self.path.as_ref()
+    }
+
+    pub(super) fn ignores_path_case(&self) -> bool {
+        self.ignore_path_case
+    }
+
+    pub(super) fn method(&self) -> Option<&StringMatcher> {
+        self.method.as_ref()
+    }
+
+    pub(super) fn authority(&self) -> Option<&StringMatcher> {
+        self.authority.as_ref()
+    }
+
+    /// The headers that have to be there.
+    pub(super) fn demanded_headers(&self) -> impl Iterator<Item = (&str, &StringMatcher)> {
+        let demanded = self.headers.iter().filter(|header| !header.invert);
+        demanded.map(|header| (header.name.as_str(), &header.value))
+    }
+
+    /// The query parameters that have to be there.
+    pub(super) fn demanded_query_parameters(&self) -> impl Iterator<Item = (&str, &StringMatcher)> {
+        self.query_parameters.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Takes what is needed only to build the index.
+    pub(super) fn take_parsed(&mut self) -> Option<Parsed> {
+        self.parsed.take()
+    }
+
+    /// Whether there is no condition but an exact path or a prefix.
+    pub(super) fn is_only_literal_path(&self) -> bool {
+        !matches!(self.path, Some(StringMatcher::Regex(_)))
+            && self.method.is_none()
+            && self.scheme.is_none()
+            && self.authority.is_none()
+            && self.headers.is_empty()
+            && self.query_parameters.is_empty()
     }
 
     /// How many bytes of the path a rewrite replaces, given that [`Self::check`] holds:
@@ -129,6 +205,13 @@ impl StringMatcher {
         })
     }
 
+    pub(super) fn as_exact(&self) -> Option<&str> {
+        match self {
+            Self::Exact(text) => Some(text),
+            Self::Prefix(_) | Self::Regex(_) | Self::Present => None,
+        }
+    }
+
     fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => value == exact.as_bytes(),
@@ -141,36 +224,40 @@ impl StringMatcher {
 
 impl HeaderMatcher {
     fn matches(&self, request: &Request<'_>) -> bool {
-        let mut lines = request
-            .headers
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case(self.name.as_bytes()))
-            .map(|(_, value)| *value);
-        let Some(first) = lines.next() else {
+        let Some(value) = header(request, self.name.as_bytes()) else {
             // Absent: no condition holds (VS-MATCH-17); inverted, the value counts as empty
             // (VS-MATCH-23) and absence is what `present` asks for (VS-MATCH-24).
             return self.invert && (matches!(self.value, StringMatcher::Present) || !self.value.matches(b""));
         };
-        let rest: Vec<&[u8]> = lines.collect();
-        let holds = if rest.is_empty() {
-            self.value.matches(first)
-        } else {
-            // Several lines are one value, joined without a blank (VS-MATCH-16).
-            let joined = std::iter::once(first).chain(rest).collect::<Vec<_>>().join(&b',');
-            self.value.matches(&joined)
-        };
-        holds != self.invert
+        self.value.matches(&value) != self.invert
     }
+}
+
+/// The value of a header: that of several lines is joined without a blank (VS-MATCH-16).
+pub(super) fn header<'a>(request: &Request<'a>, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    let mut lines =
+        request.headers.iter().filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    let first = lines.next()?;
+    let Some(second) = lines.next() else { return Some(Cow::Borrowed(first)) };
+    let mut joined = [first, second].join(&b',');
+    for line in lines {
+        joined.push(b',');
+        joined.extend_from_slice(line);
+    }
+    Some(Cow::Owned(joined))
 }
 
 /// The raw value of the first parameter of that name (VS-MATCH-26).
 fn query_parameter<'a>(request: &Request<'a>, name: &str) -> Option<&'a [u8]> {
-    request.query()?.split(|&byte| byte == b'&').find_map(|parameter| {
-        let value = parameter.strip_prefix(name.as_bytes())?;
-        match value.split_first() {
-            None => Some(value),
-            Some((b'=', value)) => Some(value),
-            Some(_) => None,
-        }
+    query_parameters(request).find(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// Names and raw values (VS-MATCH-26).
+pub(super) fn query_parameters<'a>(request: &Request<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let parameters = request.query().into_iter().flat_map(|query| query.split(|&byte| byte == b'&'));
+    parameters.map(|parameter| {
+        let end = parameter.iter().position(|&byte| byte == b'=').unwrap_or(parameter.len());
+        let (name, value) = parameter.split_at_checked(end).unwrap_or((parameter, b""));
+        (name, value.get(1..).unwrap_or_default())
     })
 }

@@ -1,23 +1,29 @@
 //! The routes of one virtual host, ready to be matched.
 
+mod index;
+mod literals;
 mod matcher;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 pub(crate) mod pattern;
+mod re2;
 mod rewrite;
 
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::Forward;
 use crate::request::Request;
 use crate::trace::{Event, Trace};
+use index::Index;
 use matcher::RouteMatcher;
 use rewrite::PathRewrite;
 
 /// The routes in order; the first that matches wins (VS-ORD-01).
 ///
-/// Matching is one linear walk. The index over exact paths and literal prefixes has to
-/// stand behind this type and give the same answers.
+/// Only those are asked that the index finds for the request.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
     routes: Vec<Route>,
+    index: Index,
 }
 
 #[derive(Debug)]
@@ -45,26 +51,38 @@ impl RouteTable {
         mode: Mode,
         path: &str,
     ) -> Result<Self, ConfigError> {
-        let routes = routes
+        let mut routes = routes
             .into_iter()
             .enumerate()
             .map(|(index, route)| Route::new(route, host, mode, &format!("{path}.routes[{index}]")))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { routes })
+            .collect::<Result<Vec<Route>, _>>()?;
+        let index = Index::new(routes.iter_mut().map(|route| &mut route.matcher));
+        Ok(Self { routes, index })
     }
 
     /// The decision of the first route that matches; none where no route does (VH-11).
     pub(crate) fn decide<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Option<Forward<'_>> {
-        for route in &self.routes {
-            match route.matcher.check(request) {
+        let found = self.index.first(request, |id, regex_holds| {
+            let Some(route) = self.routes.get(id) else { return false };
+            match route.matcher.check_found(request, regex_holds) {
                 Ok(()) => {
                     trace.event(Event::RouteMatched { route: &route.name });
-                    return Some(route.action.apply(&route.matcher, request));
+                    true
                 }
-                Err(condition) => trace.event(Event::RouteRejected { route: &route.name, condition }),
+                Err(condition) => {
+                    trace.event(Event::RouteRejected { route: &route.name, condition });
+                    false
+                }
             }
-        }
-        None
+        });
+        let route = self.routes.get(found?)?;
+        Some(route.action.apply(&route.matcher, request))
+    }
+
+    /// The same by asking all routes in order, which is what the index is measured by.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn first_by_asking_all(&self, request: &Request<'_>) -> Option<&str> {
+        self.routes.iter().find(|route| route.matcher.check(request).is_ok()).map(|route| route.name.as_str())
     }
 }
 

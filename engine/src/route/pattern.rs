@@ -1,6 +1,14 @@
 //! Regular expressions as Istio means them: RE2 syntax over the whole string.
 
-use regex::bytes::{Regex, RegexBuilder};
+use std::cell::Cell;
+
+use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
+use regex_automata::{Anchored, Input};
+use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange, Hir, Look};
+
+use super::re2::{self, KELVIN, LONG_S, Node};
 
 /// Longest pattern, in characters (VAL-00d).
 pub const MAX_PATTERN_LENGTH: usize = 1024;
@@ -11,8 +19,23 @@ const MAX_COMPILED_SIZE: usize = 1 << 20;
 
 /// A regular expression that must match a whole string (VS-MATCH-07).
 ///
-/// Syntax and meaning are RE2's: character classes such as `\d` and `\w` are ASCII, `.` is
-/// any character but a newline (GAP-17). Matching takes time linear in the string.
+/// Syntax and meaning are those of RE2 with its default options, which is what Envoy uses
+/// (GAP-17): `\d`, `\w`, `\s`, `\b` and `[[:alpha:]]` are ASCII; `.`, `[^/]` and every other class
+/// take one character of UTF-8, so that bytes which are not UTF-8 match nothing but `\C`; `.` is
+/// any character but a newline, and `$` without the flag `m` is the very end. Accepted are
+/// literals, `\Q...\E`, classes with ranges, `\d` and `[:name:]`, `.`, `*`, `+`, `?`, `{n}`,
+/// `{n,}`, `{n,m}` up to 1000, each with a lazy `?`, groups `(...)`, `(?:...)`, `(?P<name>...)` and
+/// `(?<name>...)`, the flags `i`, `m`, `s`, `U`, alternation, `^`, `$`, `\A`, `\z`, `\b`, `\B`,
+/// `\C`, and the escapes `\a \f \n \r \t \v`, `\x2f`, `\x{2f}`, `\057` and `\` before punctuation.
+/// What RE2 refuses is refused: look-around, backreferences, possessive and doubled operators,
+/// `\Z`, `\h`, `\K`, `\R`, `\u`, the flag `x` and whatever else is not in this list.
+///
+/// Refused although RE2 accepts it: `\p{...}` and the flag `i` on characters outside ASCII, for
+/// which the module would have to carry Unicode's tables; `\x{d800}` and its like, which are no
+/// characters; names of groups outside ASCII; more than 100 groups inside one another; and what
+/// takes more than 1 MiB when compiled.
+///
+/// Matching takes time linear in the string.
 ///
 /// ```
 /// use portolan_engine::Pattern;
@@ -27,9 +50,9 @@ pub struct Pattern(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// `.*`: everything without a newline. The most common pattern needs no engine.
-    AnyLine,
-    Regex(Box<Regex>),
+    /// One of these matches.
+    Steps(Box<[Steps]>),
+    Automaton(Box<BoundedBacktracker>),
 }
 
 /// A pattern that can't be used.
@@ -37,9 +60,27 @@ enum Kind {
 #[error("{0}")]
 pub struct InvalidPattern(String);
 
+/// A pattern that was read and not compiled yet.
+#[derive(Debug)]
+pub(super) struct Parsed(Node);
+
 impl Pattern {
     /// Compiles `pattern`.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
+        Parsed::new(pattern)?.compile()
+    }
+
+    /// Whether the whole of `text` matches.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match &self.0 {
+            Kind::Steps(branches) => branches.iter().any(|steps| steps.match_all(text)),
+            Kind::Automaton(automaton) => run(automaton, text),
+        }
+    }
+}
+
+impl Parsed {
+    pub(super) fn new(pattern: &str) -> Result<Self, InvalidPattern> {
         if pattern.is_empty() {
             return Err(InvalidPattern("the regex is empty".into()));
         }
@@ -49,45 +90,431 @@ impl Pattern {
                 "the regex has {length} characters, at most {MAX_PATTERN_LENGTH} are allowed"
             )));
         }
-        if pattern == ".*" {
-            return Ok(Self(Kind::AnyLine));
-        }
-        let build = |text: &str| {
-            RegexBuilder::new(text)
-                .unicode(false)
-                .size_limit(MAX_COMPILED_SIZE)
-                .dfa_size_limit(MAX_COMPILED_SIZE)
-                .build()
-        };
-        // Alone first: wrapped, `a)(b` would compile.
-        build(pattern).map_err(describe)?;
-        let whole = build(&format!(r"\A(?:{pattern})\z")).map_err(describe)?;
-        Ok(Self(Kind::Regex(Box::new(whole))))
+        re2::parse(pattern).map(Self).map_err(|fault| InvalidPattern(format!("invalid regex: {fault}")))
     }
 
-    /// Whether the whole of `text` matches.
-    pub fn matches(&self, text: &[u8]) -> bool {
-        match &self.0 {
-            Kind::AnyLine => !text.contains(&b'\n'),
-            Kind::Regex(regex) => regex.is_match(text),
+    pub(super) fn compile(&self) -> Result<Pattern, InvalidPattern> {
+        let steps =
+            branches(&self.0).and_then(|branches| branches.iter().map(|nodes| Steps::new(nodes)).collect());
+        if let Some(steps) = steps {
+            return Ok(Pattern(Kind::Steps(steps)));
         }
+        let too_large = || {
+            InvalidPattern(format!(
+                "the regex needs more than {MAX_COMPILED_SIZE} bytes when compiled; shorten its repetitions"
+            ))
+        };
+        let nfa = compile(&[self.to_whole_hir()]).ok_or_else(too_large)?;
+        let automaton = BoundedBacktracker::new_from_nfa(nfa).map_err(|_| too_large())?;
+        Ok(Pattern(Kind::Automaton(Box::new(automaton))))
+    }
+
+    /// The pattern between the start and the end of a text.
+    pub(super) fn to_whole_hir(&self) -> Hir {
+        Hir::concat(vec![self.0.to_hir(), Hir::look(Look::End)])
+    }
+
+    /// The text that every match starts with.
+    pub(super) fn literal(&self) -> Literal {
+        let mut literal = Literal::default();
+        literal.whole = literal.extend(&self.0);
+        if literal.fold_case {
+            literal.text.make_ascii_lowercase();
+        }
+        literal
     }
 }
 
-fn describe(error: regex::Error) -> InvalidPattern {
-    InvalidPattern(match error {
-        regex::Error::CompiledTooBig(limit) => {
-            format!("the regex needs more than {limit} bytes when compiled; shorten its repetitions")
-        }
-        // The parser draws a picture over several lines; its last line says what is wrong.
-        other => {
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            format!("invalid regex: {}", last.strip_prefix("error: ").unwrap_or(last))
-        }
+/// An automaton for `patterns`, to be run from the start of a text. None if it gets too large.
+pub(super) fn compile(patterns: &[Hir]) -> Option<NFA> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(MAX_COMPILED_SIZE * patterns.len()));
+    NFA::compiler().configure(config).build_many_from_hir(patterns).ok()
+}
+
+thread_local! {
+    /// What a run of an automaton notes; shared by all of them.
+    static CACHE: Cell<Option<Box<backtrack::Cache>>> = const { Cell::new(None) };
+}
+
+fn run(automaton: &BoundedBacktracker, text: &[u8]) -> bool {
+    let input = Input::new(text).anchored(Anchored::Yes).earliest(true);
+    let mut cache = CACHE.take().unwrap_or_else(|| Box::new(automaton.create_cache()));
+    let found = automaton.try_is_match(&mut cache, input.clone());
+    CACHE.set(Some(cache));
+    found.unwrap_or_else(|_| {
+        // Too long a text for it: a slower automaton has no such limit.
+        PikeVM::new_from_nfa(automaton.get_nfa().clone())
+            .is_ok_and(|automaton| automaton.is_match(&mut automaton.create_cache(), input))
     })
 }
 
+/// The text that every match of a pattern starts with.
+#[derive(Debug, Default)]
+pub(super) struct Literal {
+    /// The text, in lower case if `fold_case`.
+    pub(super) text: Vec<u8>,
+    /// The case of ASCII letters doesn't matter.
+    pub(super) fold_case: bool,
+    /// Characters outside ASCII may stand for a letter in it ([`KELVIN`], [`LONG_S`]).
+    pub(super) beyond_ascii: bool,
+    /// Nothing follows: only this text matches.
+    pub(super) whole: bool,
+}
+
+impl Literal {
+    /// Adds what `node` starts with. Whether that is all of it.
+    fn extend(&mut self, node: &Node) -> bool {
+        match node {
+            // A place adds no text.
+            Node::Empty | Node::Look(_) => true,
+            Node::Text(text) => {
+                self.text.extend_from_slice(text);
+                true
+            }
+            Node::Class(class) => {
+                let Some(letter) = folded_letter(class) else { return false };
+                self.fold_case = true;
+                self.beyond_ascii |= class.ranges().len() > 2;
+                self.text.push(letter);
+                true
+            }
+            Node::Concat(nodes) => nodes.iter().all(|node| self.extend(node)),
+            Node::Repeat { node, min: 1.., .. } => {
+                self.extend(node);
+                false
+            }
+            Node::Repeat { .. } | Node::Alternation(_) | Node::AnyByte => false,
+        }
+    }
+}
+
+/// The lower case of the ASCII letter that `class` is both cases of.
+fn folded_letter(class: &ClassUnicode) -> Option<u8> {
+    let (upper, lower) = match class.ranges() {
+        [upper, lower] => (upper, lower),
+        [upper, lower, other] if other.len() == 1 && [KELVIN, LONG_S].contains(&other.start()) => {
+            (upper, lower)
+        }
+        _ => return None,
+    };
+    let is_letter = upper.len() == 1
+        && lower.len() == 1
+        && lower.start().is_ascii_lowercase()
+        && upper.start() == lower.start().to_ascii_uppercase();
+    is_letter.then_some(lower.start() as u8)
+}
+
+/// The character outside ASCII that an upper or lower case of `letter` is.
+fn beyond_ascii(letter: u8) -> Option<char> {
+    match letter {
+        b'k' => Some(KELVIN),
+        b's' => Some(LONG_S),
+        _ => None,
+    }
+}
+
+/// Most branches that a pattern is run as one after the other.
+const MAX_BRANCHES: usize = 8;
+
+/// `node` as an alternation of concatenations without alternations inside, so `/a(/.*)?` as `/a`
+/// and `/a/.*`; none where they would be too many or too long.
+fn branches(node: &Node) -> Option<Vec<Vec<&Node>>> {
+    let mut all = vec![Vec::new()];
+    extend_branches(&mut all, node)?;
+    Some(all)
+}
+
+fn extend_branches<'a>(branches_so_far: &mut Vec<Vec<&'a Node>>, node: &'a Node) -> Option<()> {
+    let mut continued = |choices: Vec<Vec<&'a Node>>| {
+        let longest = choices.iter().map(Vec::len).max().unwrap_or(0);
+        let too_long = branches_so_far.iter().any(|branch| branch.len() + longest > MAX_PATTERN_LENGTH);
+        if branches_so_far.len() * choices.len() > MAX_BRANCHES || too_long {
+            return None;
+        }
+        *branches_so_far = branches_so_far
+            .iter()
+            .flat_map(|start| choices.iter().map(move |end| [start.as_slice(), end].concat()))
+            .collect();
+        Some(())
+    };
+    match node {
+        Node::Empty => Some(()),
+        Node::Concat(nodes) => nodes.iter().try_for_each(|node| extend_branches(branches_so_far, node)),
+        Node::Alternation(nodes) => {
+            let choices = nodes.iter().map(branches).collect::<Option<Vec<_>>>()?;
+            continued(choices.into_iter().flatten().collect())
+        }
+        Node::Repeat { node: inner, min: 0, max: Some(1) } if set(inner).is_none() => {
+            let mut choices = branches(inner)?;
+            choices.push(Vec::new());
+            continued(choices)
+        }
+        node => continued(vec![vec![node]]),
+    }
+}
+
+/// The set that one character of `node` is in, where it is always one.
+fn set(node: &Node) -> Option<Set> {
+    match node {
+        Node::Class(class) => Set::new(class),
+        Node::Text(text) => match text.as_slice() {
+            [byte @ ..0x80] => {
+                let char = char::from(*byte);
+                Set::new(&ClassUnicode::new([ClassUnicodeRange::new(char, char)]))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A pattern of texts and repeated classes, such as `/v[0-9]+/items/[^/]+`, in which every byte
+/// says by itself which step it belongs to. Most patterns are of this kind; it takes a hundredth of
+/// the memory of an automaton and less time.
+#[derive(Debug)]
+struct Steps {
+    head: Box<[Step]>,
+    /// What lies between head and tail. Not certain where it ends when read from the start, but
+    /// the tail is of one length.
+    gap: Option<(Repeated, usize)>,
+    tail: Box<[Step]>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Text(Box<[u8]>),
+    /// Text in lower case, of which the case doesn't matter.
+    Folded(Box<[u8]>),
+    Class(Repeated),
+}
+
+#[derive(Debug)]
+struct Repeated {
+    set: Set,
+    min: u32,
+    max: u32,
+}
+
+/// A class that takes all or none of the characters outside ASCII.
+#[derive(Debug)]
+struct Set {
+    ascii: [u32; 4],
+    others: bool,
+}
+
+impl Set {
+    fn new(class: &ClassUnicode) -> Option<Self> {
+        let mut ascii = [0; 4];
+        let mut others = 0;
+        for range in class.ranges() {
+            for code in range.start() as u32..=(range.end() as u32).min(0x7f) {
+                if let Some(word) = ascii.get_mut(code as usize / 32) {
+                    *word |= 1 << (code % 32);
+                }
+            }
+            if !range.end().is_ascii() {
+                others += range.end() as u32 - (range.start() as u32).max(0x80) + 1;
+            }
+        }
+        // Counted with the surrogates, which no range can leave out.
+        match others {
+            0 => Some(Self { ascii, others: false }),
+            0x10_ff80 => Some(Self { ascii, others: true }),
+            _ => None,
+        }
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.ascii.get(usize::from(byte) / 32).is_some_and(|word| word & (1 << (byte % 32)) != 0)
+    }
+
+    /// Whether a character in the set can start with `byte`.
+    fn may_take(&self, byte: u8) -> bool {
+        if byte.is_ascii() { self.has(byte) } else { self.others }
+    }
+
+    fn overlaps(&self, step: &Step) -> bool {
+        match step {
+            Step::Text(text) => text.first().is_some_and(|&byte| self.may_take(byte)),
+            Step::Folded(text) => text.first().is_some_and(|&byte| {
+                self.may_take(byte)
+                    || self.may_take(byte.to_ascii_uppercase())
+                    || self.others && beyond_ascii(byte).is_some()
+            }),
+            Step::Class(Repeated { set, .. }) => {
+                self.others && set.others || self.ascii.iter().zip(set.ascii).any(|(a, b)| a & b != 0)
+            }
+        }
+    }
+
+    /// How long the character is that `text` starts with; none if it isn't in the set.
+    fn first(&self, text: &[u8]) -> Option<usize> {
+        let byte = *text.first()?;
+        if byte.is_ascii() {
+            return self.has(byte).then_some(1);
+        }
+        let length = match byte {
+            _ if !self.others => return None,
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => return None,
+        };
+        std::str::from_utf8(text.get(..length)?).ok().map(|_| length)
+    }
+}
+
+impl Repeated {
+    /// What follows the longest run at the start of `text`; none if it is too short.
+    fn strip<'a>(&self, mut text: &'a [u8]) -> Option<&'a [u8]> {
+        let mut count = 0;
+        while count < self.max
+            && let Some(length) = self.set.first(text)
+            && let Some(rest) = text.get(length..)
+        {
+            text = rest;
+            count += 1;
+        }
+        (count >= self.min).then_some(text)
+    }
+}
+
+impl Steps {
+    fn new(nodes: &[&Node]) -> Option<Self> {
+        // Both ends are where they have to be anyway.
+        let nodes = match nodes {
+            [Node::Look(Look::Start), rest @ ..] => rest,
+            all => all,
+        };
+        let nodes = match nodes {
+            [rest @ .., Node::Look(Look::End)] => rest,
+            all => all,
+        };
+        let mut head: Vec<Step> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match (head.last_mut(), Step::new(node)?) {
+                // Neighbours become one, as far as case permits.
+                (Some(Step::Text(text)), Step::Text(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Folded(text)), Step::Folded(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Folded(text)), Step::Text(more)) if is_caseless(&more) => {
+                    *text = [&**text, &more].concat().into();
+                }
+                (Some(step @ Step::Text(_)), Step::Folded(more)) => {
+                    if let Step::Text(text) = step
+                        && is_caseless(text)
+                    {
+                        *step = Step::Folded([&**text, &more].concat().into());
+                    } else {
+                        head.push(Step::Folded(more));
+                    }
+                }
+                (_, step) => head.push(step),
+            }
+        }
+        let Some(uncertain) = head.iter().enumerate().position(|(index, step)| {
+            head.get(index + 1..).is_some_and(|rest| !step.is_certain_before(rest))
+        }) else {
+            return Some(Self { head: head.into(), gap: None, tail: Box::default() });
+        };
+        let tail = head.split_off(uncertain + 1);
+        let length = tail.iter().map(Step::length).sum::<Option<usize>>()?;
+        let Some(Step::Class(gap)) = head.pop() else { return None };
+        Some(Self { head: head.into(), gap: Some((gap, length)), tail: tail.into() })
+    }
+
+    fn match_all(&self, text: &[u8]) -> bool {
+        let Some(rest) = strip_all(&self.head, text) else { return false };
+        let Some((gap, length)) = &self.gap else { return rest.is_empty() };
+        let Some((middle, end)) =
+            rest.len().checked_sub(*length).and_then(|middle| rest.split_at_checked(middle))
+        else {
+            return false;
+        };
+        gap.strip(middle).is_some_and(<[u8]>::is_empty)
+            && strip_all(&self.tail, end).is_some_and(<[u8]>::is_empty)
+    }
+}
+
+fn strip_all<'a>(steps: &[Step], text: &'a [u8]) -> Option<&'a [u8]> {
+    steps.iter().try_fold(text, |text, step| match step {
+        Step::Text(prefix) => text.strip_prefix(&**prefix),
+        Step::Folded(prefix) => strip_folded(prefix, text),
+        Step::Class(repeated) => repeated.strip(text),
+    })
+}
+
+/// What follows `prefix`, which is in lower case, at the start of `text` in any case.
+fn strip_folded<'a>(prefix: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
+    if let Some((start, rest)) = text.split_at_checked(prefix.len())
+        && start.eq_ignore_ascii_case(prefix)
+    {
+        return Some(rest);
+    }
+    prefix.iter().try_fold(text, |text, &byte| match text.split_first() {
+        Some((first, rest)) if first.eq_ignore_ascii_case(&byte) => Some(rest),
+        _ => text.strip_prefix(beyond_ascii(byte)?.encode_utf8(&mut [0; 4]).as_bytes()),
+    })
+}
+
+fn is_caseless(text: &[u8]) -> bool {
+    !text.iter().any(u8::is_ascii_alphabetic)
+}
+
+/// Whether the case of a letter doesn't matter, and neither does it for the characters outside
+/// ASCII that belong to it.
+fn is_folded_letter(class: &ClassUnicode) -> bool {
+    folded_letter(class).is_some_and(|letter| beyond_ascii(letter).is_some() == (class.ranges().len() > 2))
+}
+
+impl Step {
+    fn new(node: &Node) -> Option<Self> {
+        Some(match node {
+            Node::Text(text) => Self::Text(text.as_slice().into()),
+            Node::Repeat { node, min, max } => {
+                Self::Class(Repeated { set: set(node)?, min: *min, max: max.unwrap_or(u32::MAX) })
+            }
+            Node::Class(class) if is_folded_letter(class) => {
+                Self::Folded(folded_letter(class).into_iter().collect())
+            }
+            node => Self::Class(Repeated { set: set(node)?, min: 1, max: 1 }),
+        })
+    }
+
+    /// Whether a run of this step ends at the first byte that isn't in its set, or at its count.
+    fn is_certain_before(&self, rest: &[Self]) -> bool {
+        let Self::Class(Repeated { set, min, max }) = self else { return true };
+        if min == max {
+            return true;
+        }
+        for step in rest {
+            if set.overlaps(step) {
+                return false;
+            }
+            if !matches!(step, Self::Class(Repeated { min: 0, .. })) {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// How many bytes the step takes, where that is certain.
+    fn length(&self) -> Option<usize> {
+        match self {
+            Self::Text(text) => Some(text.len()),
+            // The characters outside ASCII are longer.
+            Self::Folded(text) => {
+                (!text.iter().any(|&byte| beyond_ascii(byte).is_some())).then_some(text.len())
+            }
+            Self::Class(Repeated { set: Set { others: false, .. }, min, max }) if min == max => {
+                usize::try_from(*min).ok()
+            }
+            Self::Class(_) => None,
+        }
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +552,7 @@ mod tests {
             "invalid regex: look-around, including look-ahead and look-behind, is not supported"
         );
         assert!(error(&"a".repeat(1025)).contains("1025 characters"));
-        assert!(error("(a{1,1000}){1,1000}").contains("when compiled"));
+        assert!(error("(a{1,1000}){1,1000}").contains("multiply to at most 1000"));
+        assert!(error(&["(?:é|.{9}){100}"; 9].join("|")).contains("when compiled"));
     }
 }
