@@ -10,6 +10,7 @@ use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::input::{self, ReadOptions};
+use crate::mesh_config::{self, MeshConfig};
 use crate::plan::Plan;
 use crate::source::Sources;
 use arguments::{Arguments, Command, Generate};
@@ -65,14 +66,29 @@ fn run(arguments: &Generate) -> Status {
             return Status::Unreadable;
         }
     };
-    let options = arguments.options();
-    let read = input::read(
+    let mut read = input::read(
         sources,
         &ReadOptions {
             default_namespace: arguments.namespace.clone(),
             accept_ignored: arguments.accept_ignored.clone(),
         },
     );
+    let mut mesh = MeshConfig::default();
+    if let Some(path) = &arguments.mesh_config {
+        match input::files::collect(std::slice::from_ref(path)) {
+            Ok(found) => {
+                for file in found.files() {
+                    mesh = mesh_config::read(found.name(file), found.text(file), &mut read);
+                }
+            }
+            Err(error) => {
+                complain(&error.to_string());
+                return Status::Unreadable;
+            }
+        }
+    }
+    mesh.apply(&mut read);
+    let options = mesh.options(arguments.options(), &read);
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
     let mut diagnostics = read.diagnostics.clone();
     let plan = (!diagnostics.has_errors()).then(|| {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::names::{covers, expand};
-use crate::options::{Options, ROOT_NAMESPACE};
+use crate::options::Options;
 use crate::registry::{Service, is_exported_to};
 use crate::resource::DestinationRule;
 use crate::resource::destination_rule::{TlsMode, TlsSettings, TrafficPolicy};
@@ -29,7 +29,7 @@ impl<'a> DestinationRules<'a> {
     fn policy(&self, service: &Service<'_>, options: &Options) -> Option<&'a TrafficPolicy> {
         let client = options.client_namespace.as_str();
         let own = service.meta().namespace.as_str();
-        let rules = [client, own, ROOT_NAMESPACE].into_iter().find_map(|stage| {
+        let rules = [client, own, options.root_namespace.as_str()].into_iter().find_map(|stage| {
             // The client's namespace sees its private rules as well.
             let in_stage = |rule: &&&DestinationRule| {
                 rule.meta.namespace == stage && (stage == client || !is_private(rule))

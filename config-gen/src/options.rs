@@ -43,6 +43,10 @@ pub struct Options {
     /// Namespace of the client whose traffic is handled; decides over `exportTo`,
     /// `sourceNamespace` and short names.
     pub client_namespace: String,
+    /// Whether somebody chose that namespace; if not, what `exportTo` hides is worth a word.
+    pub client_namespace_given: bool,
+    /// The namespace whose resources reach all others, `meshConfig.rootNamespace`.
+    pub root_namespace: String,
     /// Labels of the client (VS-MATCH-31).
     pub client_labels: BTreeMap<String, String>,
     /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
@@ -71,6 +75,8 @@ impl Default for Options {
         Self {
             profile: Profile::default(),
             client_namespace: "default".to_owned(),
+            client_namespace_given: true,
+            root_namespace: ROOT_NAMESPACE.to_owned(),
             client_labels: BTreeMap::new(),
             outbound_policy: None,
             default_location: None,
@@ -101,7 +107,7 @@ impl Options {
 /// The domain that Kubernetes services live in.
 pub const DOMAIN_SUFFIX: &str = "cluster.local";
 
-/// The namespace whose resources reach all others, `meshConfig.rootNamespace`.
+/// [`Options::root_namespace`] by default.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 
 /// The access log path that stands for Envoy's standard output.
@@ -118,6 +124,10 @@ pub struct EnvoyOptions {
     pub dns_resolvers: Vec<SocketAddr>,
     /// Which addresses are asked for (SE-R-06).
     pub dns_family: DnsFamily,
+    /// Longest time that a connection may take to be made (DEF-08), as `10s`.
+    pub connect_timeout: String,
+    /// How often a name is resolved again whose answer has no time to live (SE-R-06).
+    pub dns_refresh_rate: String,
     /// PEM file with the certificate authorities that upstream certificates are checked
     /// against (DR-TLS-09), as Envoy finds it.
     pub ca_bundle: String,
@@ -148,6 +158,8 @@ impl Default for EnvoyOptions {
             admin: Some(loopback(9901)),
             dns_resolvers: Vec::new(),
             dns_family: DnsFamily::default(),
+            connect_timeout: "10s".to_owned(),
+            dns_refresh_rate: "60s".to_owned(),
             ca_bundle: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
             module: "portolan.wasm".to_owned(),
             files_root: String::new(),

@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::{Options, Profile};
 use crate::resource::service_entry::{Address, Endpoint, Location, Port, ProtocolClass, Resolution};
 use crate::resource::{KubernetesService, Meta, Resources, ServiceEntry, Spanned, WorkloadEntry};
+use crate::scope::Scope;
 use crate::source::Span;
 
 /// What a service was made from.
@@ -170,7 +171,12 @@ struct Claim<'a> {
 
 impl<'a> Registry<'a> {
     /// Settles visibility and conflicts; both are reported.
-    pub fn build(resources: &Resources<'a>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
+    pub fn build(
+        resources: &Resources<'a>,
+        scope: &Scope<'_>,
+        options: &Options,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
         let mut by_host: BTreeMap<&str, Vec<Claim<'a>>> = BTreeMap::new();
         for claim in visible(resources, options, diagnostics) {
             by_host.entry(claim.host).or_default().push(claim);
@@ -179,7 +185,15 @@ impl<'a> Registry<'a> {
         workloads.sort_by_key(|entry| (entry.meta.namespace.as_str(), entry.meta.name.value.as_str()));
         let mut registry = Self { workloads, ..Self::default() };
         for (host, claims) in by_host {
-            match settle(host, &claims, options, diagnostics) {
+            let claims = imported(&claims, scope, diagnostics);
+            let mut settled = settle(host, &claims, options, diagnostics);
+            if let Some(service) = &mut settled {
+                let namespace = service.meta().namespace.as_str();
+                service
+                    .ports
+                    .retain(|port, _| scope.lists(namespace, host, *port) || scope.leads_to(host, *port));
+            }
+            match settled {
                 Some(Service { origin: Origin::Kubernetes(service), .. })
                     if service.external_name.is_some() =>
                 {
@@ -307,6 +321,37 @@ impl<'a> Registry<'a> {
             );
         }
     }
+}
+
+/// The claims that the client imports: those that its Sidecar lists, else those that an imported
+/// VirtualService leads to (VIS-06, VIS-07).
+fn imported<'a>(claims: &[Claim<'a>], scope: &Scope<'_>, diagnostics: &mut Diagnostics) -> Vec<Claim<'a>> {
+    let any = |claim: &Claim<'_>, test: &dyn Fn(u16) -> bool| {
+        let ports = claim.origin.ports();
+        ports.iter().any(|port| test(port.number.value)) || (ports.is_empty() && test(0))
+    };
+    let keep = |test: &dyn Fn(&Claim<'a>) -> bool| -> Vec<Claim<'a>> {
+        claims.iter().copied().filter(|claim| test(claim)).collect()
+    };
+    let namespace = |claim: &Claim<'a>| claim.origin.meta().namespace.as_str();
+    let listed = keep(&|claim| any(claim, &|port| scope.lists(namespace(claim), claim.host, port)));
+    let kept = if listed.is_empty() {
+        keep(&|claim| any(claim, &|port| scope.leads_to(claim.host, port)))
+    } else {
+        listed
+    };
+    if kept.is_empty()
+        && let Some(claim) = claims.first()
+    {
+        diagnostics.push(
+            Diagnostic::note("not-imported", format!("the client's Sidecar doesn't import `{}`", claim.host))
+                .resource(claim.origin.meta().title())
+                .at(claim.place)
+                .field(claim.field)
+                .rule("VIS-06"),
+        );
+    }
+    kept
 }
 
 /// What the client's namespace may see, oldest first.

@@ -203,3 +203,30 @@ fn the_wasm_plugin_is_in_mesh_mode() {
     // A sidecar's own routes choose the cluster.
     assert!(!plugin.contains("cluster:") && !plugin.contains("outbound|"));
 }
+
+#[test]
+fn a_mesh_config_changes_what_is_written() {
+    let directory = with_input(GOOD);
+    fs::write(
+        directory.path().join("mesh.yaml"),
+        "connectTimeout: 3s\noutboundTrafficPolicy: {mode: ALLOW_ANY}\n",
+    )
+    .unwrap();
+    let run = |arguments: &[&str]| {
+        let fixed = ["generate", "-f", "in.yaml", "--mesh-config", "mesh.yaml"];
+        config_gen(directory.path(), &[&fixed, arguments].concat())
+    };
+    let envoy = text(&run(&["--emit", "envoy"]).stdout);
+    assert!(envoy.contains("connect_timeout: 3s") && !envoy.contains("connect_timeout: 10s"), "DEF-08");
+    // OTP-02, and an option before it.
+    let config = |arguments: &[&str]| text(&run(&[&["--emit", "plugin-config"], arguments].concat()).stdout);
+    assert!(config(&[]).contains("ALLOW_ANY"));
+    assert!(config(&["--outbound-policy", "registry-only"]).contains("REGISTRY_ONLY"));
+
+    fs::write(directory.path().join("mesh.yaml"), "connectTimeout: 3\n").unwrap();
+    let output = run(&["--emit", "envoy"]);
+    assert_eq!(output.status.code(), FINDINGS);
+    assert!(text(&output.stderr).contains("mesh.yaml:1:17"), "{}", text(&output.stderr));
+    fs::remove_file(directory.path().join("mesh.yaml")).unwrap();
+    assert_eq!(run(&["--emit", "envoy"]).status.code(), UNREADABLE);
+}

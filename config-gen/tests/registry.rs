@@ -3,7 +3,8 @@
 
 use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
 use config_gen::input::{self, ReadOptions};
-use config_gen::options::{Options, Profile};
+use config_gen::mesh_config;
+use config_gen::options::{Options, OutboundPolicy, Profile};
 use config_gen::plan::{Cluster, Discovery, Endpoint, Plan};
 use config_gen::source::Sources;
 use portolan_engine::{Decision, Engine, NoTrace, Request};
@@ -74,10 +75,18 @@ impl Planned {
 }
 
 fn plan_with(yaml: &str, options: &Options) -> Planned {
+    plan_in_mesh(yaml, "{}", options)
+}
+
+/// The same with a MeshConfig.
+fn plan_in_mesh(yaml: &str, mesh: &str, options: &Options) -> Planned {
     let mut sources = Sources::new();
     sources.add("in.yaml", yaml);
-    let read = input::read(sources, &ReadOptions::default());
+    let mut read = input::read(sources, &ReadOptions::default());
+    let mesh = mesh_config::read("mesh.yaml", mesh, &mut read);
     assert!(!read.diagnostics.has_errors(), "{}", read.diagnostics.render(&read.sources));
+    mesh.apply(&mut read);
+    let options = &mesh.options(options.clone(), &read);
     let mut found = Diagnostics::new();
     let plan = Plan::of(&read.resources(), options, &mut found);
     for diagnostic in &found {
@@ -94,7 +103,7 @@ fn plan(yaml: &str) -> Planned {
 /// Profile istio, with listeners for these ports, REGISTRY_ONLY as in the test vectors.
 fn istio(ports: &[u16]) -> Options {
     let mut options = Options { profile: Profile::Istio, ..standalone(ports) };
-    options.outbound_policy = Some(config_gen::options::OutboundPolicy::RegistryOnly);
+    options.outbound_policy = Some(OutboundPolicy::RegistryOnly);
     options
 }
 
@@ -815,4 +824,262 @@ fn a_wildcard_beside_an_exact_host_is_no_conflict() {
         (planned.get("a.example.com").as_str(), planned.get("b.example.com").as_str()),
         (A, "outbound|80||*.example.com")
     );
+}
+
+fn sidecar(meta: &str, spec: &str) -> String {
+    object("networking.istio.io/v1", "Sidecar", meta, spec)
+}
+
+/// Profile istio with the policy that the resources and the mesh say.
+fn by_resources(namespace: &str) -> Options {
+    Options { outbound_policy: None, ..client(namespace) }
+}
+
+#[test]
+fn a_sidecar_lists_what_is_imported() {
+    // VIS-06
+    let two = entry("{name: b, namespace: shop}", &format!("hosts: [b.example.com], {HTTP}"));
+    let input = a() + &two + &web();
+    for (hosts, visible) in [
+        ("['*/*']", [true, true, true]),
+        ("['./*']", [true, false, true]),
+        ("['shop/*']", [false, true, false]),
+        ("['*/*.example.com']", [true, true, false]),
+        ("['*/b.example.com', './web.default.svc.cluster.local']", [false, true, true]),
+        ("['*/*', '~shop/*']", [true, false, true]),
+        ("['*/*', '~*/a.example.com']", [false, true, true]),
+        ("['~/*']", [false, false, false]),
+    ] {
+        let sidecar = sidecar("{name: default}", &format!("{{egress: [{{hosts: {hosts}}}]}}"));
+        let planned = plan_with(&(input.clone() + &sidecar), &istio(&[80]));
+        let seen = ["a.example.com", "b.example.com", "web"].map(|host| planned.get(host) != "502");
+        assert_eq!(seen, visible, "{hosts}");
+        let hidden = planned.codes().iter().filter(|code| **code == "not-imported").count();
+        assert_eq!(hidden, visible.iter().filter(|visible| !**visible).count(), "{hosts}");
+        assert_eq!(planned.plan.clusters.len(), 3 - hidden, "{hosts}");
+    }
+    // Without `egress` everything is.
+    let planned = plan_with(&(input + &sidecar("{name: default}", "{ingress: []}")), &istio(&[80]));
+    assert_eq!(planned.plan.clusters.len(), 3);
+}
+
+#[test]
+fn one_sidecar_applies() {
+    // TV-124, VIS-11: the younger one's selector matches.
+    let old =
+        sidecar("{name: old, creationTimestamp: '2021-01-01T00:00:00Z'}", "{egress: [{hosts: ['~/*']}]}");
+    let young = sidecar(
+        "{name: young, creationTimestamp: '2022-01-01T00:00:00Z'}",
+        "{workloadSelector: {labels: {app: a}}, egress: [{hosts: ['*/*']}]}",
+    );
+    let root = sidecar("{name: root, namespace: istio-system}", "{egress: [{hosts: ['~/*']}]}");
+    let selecting_root =
+        sidecar("{name: r, namespace: istio-system}", "{workloadSelector: {}, egress: [{hosts: ['~/*']}]}");
+    let labels = |app: &str| {
+        let mut options = istio(&[80]);
+        options.client_labels.insert("app".into(), app.into());
+        options
+    };
+    let both = a() + &old + &young;
+    assert_eq!(plan_with(&both, &labels("a")).get("a.example.com"), A);
+    assert_eq!(plan_with(&both, &labels("b")).get("a.example.com"), "502");
+    assert_eq!(plan_with(&both, &labels("a")).of_code("sidecar-unused").rule, Some("VIS-11"));
+    // The root namespace's comes last, and only without a selector.
+    assert_eq!(plan_with(&(a() + &root), &istio(&[80])).get("a.example.com"), "502");
+    assert_eq!(plan_with(&(a() + &selecting_root), &istio(&[80])).get("a.example.com"), A);
+    assert_eq!(plan_with(&(a() + &young + &root), &labels("a")).get("a.example.com"), A);
+    // An empty selector is one that everybody carries.
+    let everybody = young.replace("{labels: {app: a}}", "{}");
+    assert_eq!(plan_with(&(a() + &old + &everybody), &istio(&[80])).get("a.example.com"), A);
+    // Another root.
+    let moved = root.replace("istio-system", "mesh");
+    assert_eq!(plan_with(&(a() + &moved), &istio(&[80])).get("a.example.com"), A);
+    let planned = plan_in_mesh(&(a() + &moved), "rootNamespace: mesh", &istio(&[80]));
+    assert_eq!(planned.get("a.example.com"), "502");
+}
+
+#[test]
+fn an_egress_listener_with_a_port_imports_that_port() {
+    // TV-125, VIS-12
+    let entry = entry(
+        "{name: a}",
+        "hosts: [a.example.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 8080, name: other, protocol: HTTP}]",
+    );
+    let port = sidecar(
+        "{name: default}",
+        "{egress: [{port: {number: 8080, protocol: HTTP, name: x}, hosts: ['*/*']}]}",
+    );
+    let planned = plan_with(&(entry.clone() + &port), &istio(&[80, 8080]));
+    assert_eq!(planned.on(8080, "a.example.com"), "outbound|8080||a.example.com");
+    assert_eq!(planned.on(80, "a.example.com"), "502");
+    assert!(!planned.has_cluster(A));
+    // The others are for the listener without a port.
+    let both = sidecar(
+        "{name: default}",
+        "{egress: [{port: {number: 8080, protocol: HTTP, name: x}, hosts: ['~/*']}, {hosts: ['*/*']}]}",
+    );
+    let planned = plan_with(&(entry + &both), &istio(&[80, 8080]));
+    assert_eq!(
+        (planned.get("a.example.com").as_str(), planned.on(8080, "a.example.com").as_str()),
+        (A, "502")
+    );
+}
+
+#[test]
+fn destinations_of_imported_virtual_services_are_imported() {
+    // VIS-07
+    let elsewhere = entry("{name: b, namespace: shop}", &format!("hosts: [b.example.com], {HTTP}"));
+    let route = virtual_service(
+        "{name: v}",
+        "{hosts: [a.example.com], http: [{route: [{destination: {host: b.example.com}}]}]}",
+    );
+    let own = sidecar("{name: default}", "{egress: [{hosts: ['./*']}]}");
+    let planned = plan_with(&(a() + &elsewhere + &route + &own), &istio(&[80]));
+    assert_eq!(planned.errors(), [""; 0]);
+    assert_eq!(planned.get("a.example.com"), "outbound|80||b.example.com");
+    assert!(planned.has_cluster("outbound|80||b.example.com"));
+    // A VirtualService of another namespace isn't imported itself.
+    let theirs = route.replace("{name: v}", "{name: v, namespace: shop}");
+    let planned = plan_with(&(a() + &elsewhere + &theirs + &own), &istio(&[80]));
+    assert_eq!(planned.get("a.example.com"), A);
+    assert!(!planned.has_cluster("outbound|80||b.example.com"));
+}
+
+#[test]
+fn who_says_what_becomes_of_unknown_hosts() {
+    // TV-16, OTP-02
+    let policy = |mesh: &str, sidecar_spec: &str| {
+        let input = a() + &sidecar("{name: default}", sidecar_spec);
+        plan_in_mesh(&input, mesh, &by_resources("default")).get("unknown.example.com")
+    };
+    let (refused, passed) = ("502", "PassthroughCluster");
+    for (mesh, sidecar, expected) in [
+        ("{}", "{egress: []}", passed),
+        ("{}", "{outboundTrafficPolicy: {}}", refused),
+        ("{outboundTrafficPolicy: {}}", "{egress: []}", refused),
+        ("{outboundTrafficPolicy: null}", "{egress: []}", passed),
+        ("{outboundTrafficPolicy: {mode: ALLOW_ANY}}", "{egress: []}", passed),
+        ("{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}", "{egress: []}", refused),
+        (
+            "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}",
+            "{outboundTrafficPolicy: {mode: ALLOW_ANY}}",
+            passed,
+        ),
+        ("{outboundTrafficPolicy: {mode: ALLOW_ANY}}", "{outboundTrafficPolicy: {}}", refused),
+    ] {
+        assert_eq!(policy(mesh, sidecar), expected, "mesh {mesh}, Sidecar {sidecar}");
+    }
+    // The Sidecar of another client says nothing; an option beats both; standalone refuses.
+    let other = sidecar("{name: x, namespace: shop}", "{outboundTrafficPolicy: {}}");
+    let planned = plan_with(&(a() + &other), &by_resources("default"));
+    assert_eq!(planned.get("unknown.example.com"), passed);
+    let own = a() + &sidecar("{name: x}", "{outboundTrafficPolicy: {mode: ALLOW_ANY}}");
+    assert_eq!(plan_with(&own, &client("default")).get("unknown.example.com"), refused);
+    assert_eq!(plan_with(&a(), &standalone(&[80])).get("unknown.example.com"), refused);
+    assert_eq!(plan_with(&own, &standalone(&[80])).get("unknown.example.com"), passed);
+}
+
+#[test]
+fn a_mesh_says_who_sees_what_says_nothing() {
+    // VIS-01, VIS-03, DR-06
+    let route = virtual_service(
+        "{name: v}",
+        "{hosts: [a.example.com], http: [{match: [{uri: {prefix: /x}}], route: [{destination: {host: a.example.com}}]}]}",
+    );
+    let rule = object(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        "{name: r}",
+        "{host: a.example.com, trafficPolicy: {tls: {mode: SIMPLE}}}",
+    );
+    let all = a() + &route + &rule;
+    let seen = |mesh: &str, client_namespace: &str| {
+        let planned = plan_in_mesh(&all, mesh, &client(client_namespace));
+        let tls = planned.plan.clusters.first().is_some_and(|cluster| cluster.tls.is_some());
+        (planned.get("a.example.com"), tls)
+    };
+    // `/` meets none of the VirtualService's routes.
+    assert_eq!(seen("{}", "shop"), ("404".to_owned(), true));
+    assert_eq!(seen("defaultServiceExportTo: ['.']", "shop").0, "404", "the VirtualService is left");
+    assert_eq!(
+        seen("{defaultServiceExportTo: ['.'], defaultVirtualServiceExportTo: ['.']}", "shop").0,
+        "502"
+    );
+    assert_eq!(seen("defaultVirtualServiceExportTo: ['.']", "shop"), (A.to_owned(), true));
+    assert_eq!(seen("defaultDestinationRuleExportTo: ['.']", "shop"), ("404".to_owned(), false));
+    assert_eq!(seen("defaultDestinationRuleExportTo: ['.']", "default"), ("404".to_owned(), true));
+    // What is written stays.
+    let open = a().replace("hosts:", "exportTo: ['*'], hosts:");
+    let planned = plan_in_mesh(&open, "defaultServiceExportTo: ['.']", &client("shop"));
+    assert_eq!(planned.get("a.example.com"), A);
+}
+
+/// What is said of a mesh config: codes and rules.
+fn mesh_findings(text: &str) -> (Vec<String>, Options) {
+    let mut read = input::read(Sources::new(), &ReadOptions::default());
+    let mesh = mesh_config::read("mesh.yaml", text, &mut read);
+    for diagnostic in &read.diagnostics {
+        assert!(diagnostic.span.is_some() && diagnostic.resource.is_some(), "{diagnostic:?}");
+        assert!(!diagnostic.render(&read.sources).is_empty());
+    }
+    let found = read.diagnostics.iter().map(|it| format!("{} {}", it.code, it.rule.unwrap_or("-"))).collect();
+    (found, mesh.options(Options::default(), &read))
+}
+
+#[test]
+fn a_mesh_config_is_read_whole() {
+    let istio = "accessLogFile: /dev/stdout\ndefaultConfig: {discoveryAddress: 'istiod:15012'}\nenablePrometheusMerge: true\nrootNamespace: mesh\ntrustDomain: cluster.local\nconnectTimeout: 2.5s\ndnsRefreshRate: 5m\n";
+    let (found, options) = mesh_findings(istio);
+    assert_eq!(found, [""; 0]);
+    assert_eq!(options.root_namespace, "mesh");
+    // DEF-08, SE-R-06
+    assert_eq!(
+        (options.envoy.connect_timeout.as_str(), options.envoy.dns_refresh_rate.as_str()),
+        ("2.500s", "300s")
+    );
+    // As `kubectl get configmap istio -o yaml` has it.
+    let indented: String = istio.lines().map(|line| format!("    {line}\n")).collect();
+    let map = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: istio}}\ndata:\n  meshNetworks: 'networks: {{}}'\n  mesh: |-\n{indented}"
+    );
+    let (found, from_map) = mesh_findings(&map);
+    assert_eq!((found.len(), from_map.root_namespace.as_str()), (0, "mesh"));
+    for (text, expected) in [
+        ("defaultHttpRetryPolicy: {attempts: 3}", vec!["not-supported VS-RETRY-01"]),
+        ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", vec!["not-supported OTP-01"]),
+        ("outboundTrafficPolicy: {mode: any}", vec!["invalid-value VAL-CRD-04"]),
+        ("serviceEntryVisibility: {}", vec!["not-supported VIS-01"]),
+        ("h2UpgradePolicy: UPGRADE", vec!["not-supported DR-CP-09"]),
+        ("h2UpgradePolicy: DO_NOT_UPGRADE", vec![]),
+        ("outboundTraficPolicy: {}", vec!["unknown-field VAL-CRD-01"]),
+        ("connectTimeout: 10", vec!["wrong-type -"]),
+        ("defaultDestinationRuleExportTo: [shop]", vec!["invalid-export-to DR-06"]),
+        ("apiVersion: v1\nkind: ConfigMap\ndata: {}", vec!["invalid-mesh-config -"]),
+        ("apiVersion: v1\nkind: ConfigMap\ndata: {mesh: 'meshMtls: {}'}", vec!["unknown-field VAL-CRD-01"]),
+        ("{}\n---\n{}", vec!["invalid-mesh-config -"]),
+        ("[]", vec!["wrong-type -"]),
+    ] {
+        assert_eq!(mesh_findings(text).0, expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_hidden_is_said_once_where_nobody_chose_the_client() {
+    let private = |name: &str, namespace: &str| {
+        entry(
+            &format!("{{name: {name}, namespace: {namespace}}}"),
+            &format!("hosts: [{name}.example.com], exportTo: [.], {HTTP}"),
+        )
+    };
+    let input = a() + &private("b", "shop") + &private("c", "shop");
+    let nobody_chose = Options { client_namespace_given: false, ..istio(&[80]) };
+    let planned = plan_with(&input, &nobody_chose);
+    assert_eq!(planned.codes(), ["not-exported"]);
+    let note = planned.of_code("not-exported");
+    assert_eq!(
+        note.message,
+        "no client namespace was given, so `default` is taken, from which `exportTo` hides ServiceEntry shop/b, ServiceEntry shop/c"
+    );
+    assert_eq!(note.rule, Some("VIS-01"));
+    assert_eq!(plan_with(&input, &istio(&[80])).codes(), ["not-exported"; 2]);
 }

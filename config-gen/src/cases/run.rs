@@ -8,6 +8,7 @@ use super::outcome::{Report, Seen};
 use super::{CaseFile, EngineKind, Request};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::input;
+use crate::mesh_config::MeshConfig;
 use crate::options::{Options, Profile};
 use crate::plan::Plan;
 
@@ -32,8 +33,8 @@ pub fn prepare(file: &CaseFile, profile: Profile) -> Result<Prepared, String> {
     if let Some(resources) = &file.resources {
         sources.add(file.path.clone(), resources.clone());
     }
-    let options = file.options(profile);
     let read = input::read(sources, &file.read_options());
+    let options = MeshConfig::default().options(file.options(profile), &read);
     let fail = |errors: Diagnostics| match errors.is_empty() {
         true => Ok(()),
         false => Err(errors.render(&read.sources)),

@@ -8,7 +8,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
-use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
+use crate::options::{
+    Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, ROOT_NAMESPACE, UpstreamPort,
+};
 use crate::plan::ACCEPTABLE;
 use crate::resource::service_entry::Location;
 
@@ -91,6 +93,10 @@ pub(super) struct Generate {
     /// false; profile istio: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     envoy_headers: Option<bool>,
+
+    /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
+    #[arg(long, value_name = "FILE")]
+    pub(super) mesh_config: Option<PathBuf>,
 
     /// Originate TLS for hosts with only TLS ports, also without a DestinationRule
     #[arg(long)]
@@ -246,6 +252,8 @@ impl Generate {
         Options {
             profile: self.profile,
             client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
+            client_namespace_given: self.client_namespace.is_some(),
+            root_namespace: ROOT_NAMESPACE.to_owned(),
             client_labels: self.client_labels.iter().cloned().collect(),
             outbound_policy: self.outbound_policy,
             default_location: self.default_location,
@@ -258,6 +266,8 @@ impl Generate {
                 admin: envoy.admin.value(),
                 dns_resolvers: envoy.dns_resolver.clone(),
                 dns_family: envoy.dns_family,
+                connect_timeout: EnvoyOptions::default().connect_timeout,
+                dns_refresh_rate: EnvoyOptions::default().dns_refresh_rate,
                 ca_bundle: envoy.ca_bundle.clone(),
                 module: envoy.module.clone(),
                 files_root: envoy.files_root.clone(),

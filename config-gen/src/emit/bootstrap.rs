@@ -13,7 +13,7 @@ const NODE: &str = "portolan";
 pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let envoy = &options.envoy;
     let mut clusters: Vec<Value> = plan.clusters.iter().map(|entry| cluster::cluster(entry, envoy)).collect();
-    clusters.push(cluster::black_hole());
+    clusters.push(cluster::black_hole(envoy));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         clusters.push(cluster::passthrough(envoy));
     }

@@ -8,9 +8,6 @@ use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{DnsFamily, EnvoyOptions};
 use crate::plan::{Address, Ca, Cluster, Discovery, Endpoint, Locality, UpstreamTls};
 
-/// `connectTimeout` of the mesh (DEF-08).
-const CONNECT_TIMEOUT: &str = "10s";
-
 /// No limit: Istio's default for all thresholds (DEF-11).
 const UNLIMITED: u32 = u32::MAX;
 
@@ -40,7 +37,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     extend(
         &mut value,
         json!({
-            "connect_timeout": CONNECT_TIMEOUT,
+            "connect_timeout": options.connect_timeout,
             "lb_policy": "LEAST_REQUEST",
             "circuit_breakers": circuit_breakers(),
             "load_assignment": {
@@ -69,7 +66,7 @@ fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
-        "connect_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": options.connect_timeout,
         "lb_policy": "CLUSTER_PROVIDED",
         "circuit_breakers": circuit_breakers(),
         "cluster_type": {
@@ -192,7 +189,7 @@ fn dns(one_at_a_time: bool, options: &EnvoyOptions) -> Value {
         "typed_config": {
             "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
             "dns_lookup_family": dns_family(options),
-            "dns_refresh_rate": "60s",
+            "dns_refresh_rate": options.dns_refresh_rate,
             "dns_jitter": "0.1s",
             "respect_dns_ttl": true,
             "all_addresses_in_single_endpoint": one_at_a_time,
@@ -271,11 +268,11 @@ fn transport_socket(tls: &UpstreamTls, http2: bool, options: &EnvoyOptions) -> V
 }
 
 /// Without endpoints: a connection that is sent here is closed (CL-11).
-pub(super) fn black_hole() -> Value {
+pub(super) fn black_hole(options: &EnvoyOptions) -> Value {
     json!({
         "name": BLACK_HOLE_CLUSTER,
         "type": "STATIC",
-        "connect_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": options.connect_timeout,
     })
 }
 
@@ -283,7 +280,7 @@ pub(super) fn black_hole() -> Value {
 pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
     json!({
         "name": PASSTHROUGH_CLUSTER,
-        "connect_timeout": CONNECT_TIMEOUT,
+        "connect_timeout": options.connect_timeout,
         "lb_policy": "CLUSTER_PROVIDED",
         "circuit_breakers": circuit_breakers(),
         "cluster_type": {

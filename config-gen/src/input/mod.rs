@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{
-    self, DestinationRule, KubernetesService, Meta, Resources, ServiceEntry, Spanned, VirtualService,
-    WorkloadEntry, destination_rule, kubernetes_service, service_entry, virtual_service, workload_entry,
+    self, DestinationRule, KubernetesService, Meta, Resources, ServiceEntry, Sidecar, Spanned,
+    VirtualService, WorkloadEntry, destination_rule, kubernetes_service, service_entry, sidecar,
+    virtual_service, workload_entry,
 };
 use crate::schema::kinds::Verdict;
 use crate::schema::{self, FieldUse, kinds, suggest};
@@ -50,6 +51,8 @@ pub struct Read {
     pub destination_rules: Vec<DestinationRule>,
     /// The WorkloadEntry objects in the order of the input.
     pub workload_entries: Vec<WorkloadEntry>,
+    /// The Sidecar objects in the order of the input.
+    pub sidecars: Vec<Sidecar>,
     /// The Kubernetes Service objects in the order of the input.
     pub kubernetes_services: Vec<KubernetesService>,
     /// Findings in the order of the input.
@@ -74,6 +77,7 @@ impl Read {
             service_entries: &self.service_entries,
             kubernetes_services: &self.kubernetes_services,
             workload_entries: &self.workload_entries,
+            sidecars: &self.sidecars,
             virtual_services: &self.virtual_services,
             destination_rules: &self.destination_rules,
         }
@@ -278,6 +282,11 @@ impl Reader<'_> {
                 let entry = workload_entry::read(meta, spec, status);
                 validate::workload_entry::validate(&entry, spec, diagnostics);
                 self.read.workload_entries.push(entry);
+            }
+            "Sidecar" => {
+                let sidecar = sidecar::read(meta, spec);
+                validate::sidecar::validate(&sidecar, diagnostics);
+                self.read.sidecars.push(sidecar);
             }
             "Service" => {
                 let service = kubernetes_service::read(meta, spec);

@@ -6,7 +6,7 @@ mod endpoints;
 mod routes;
 mod virtual_hosts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
@@ -20,6 +20,7 @@ use crate::options::{Listen, Options, Profile};
 use crate::registry::{Registry, Service};
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
+use crate::scope::Scope;
 
 /// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
 /// and what then happens is said in the message.
@@ -53,6 +54,7 @@ pub(crate) struct Input<'a> {
     pub(crate) registry: &'a Registry<'a>,
     pub(crate) rules: &'a DestinationRules<'a>,
     pub(crate) virtual_services: &'a [VirtualService],
+    pub(crate) scope: &'a Scope<'a>,
     pub(crate) options: &'a Options,
 }
 
@@ -73,10 +75,11 @@ impl Plan {
     /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
     pub fn of(resources: &Resources<'_>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
         let mut found = Diagnostics::new();
-        let registry = Registry::build(resources, options, &mut found);
+        let scope = Scope::new(resources, options, &mut found);
+        let registry = Registry::build(resources, &scope, options, &mut found);
         let rules = DestinationRules::new(resources.destination_rules);
         let virtual_services = resources.virtual_services;
-        let input = Input { registry: &registry, rules: &rules, virtual_services, options };
+        let input = Input { registry: &registry, rules: &rules, virtual_services, scope: &scope, options };
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
         endpoints::check(&input, &mut found);
@@ -85,7 +88,7 @@ impl Plan {
             clusters: clusters::build(&input, &mut found),
             sni_routes: sni_routes(&input),
         };
-        for mut diagnostic in found {
+        for mut diagnostic in hidden(found, resources, options) {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
             if diagnostic.severity == Severity::Error && accepted && ACCEPTABLE.contains(&diagnostic.code) {
                 diagnostic.severity = Severity::Warning;
@@ -147,6 +150,39 @@ impl Input<'_> {
         };
         self.originates_tls(service, port).then_some(port)
     }
+}
+
+/// Where nobody chose the client's namespace and the input has several, one note names all that
+/// `exportTo` hides from the one that was taken, in place of one note for each.
+fn hidden(found: Diagnostics, resources: &Resources<'_>, options: &Options) -> Vec<Diagnostic> {
+    let entries = resources.service_entries.iter().map(|entry| &entry.meta);
+    let services = resources.kubernetes_services.iter().map(|service| &service.meta);
+    let routes = resources.virtual_services.iter().map(|service| &service.meta);
+    let all = entries.chain(services).chain(routes);
+    let namespaces: BTreeSet<&str> = all.map(|meta| meta.namespace.as_str()).collect();
+    let (hidden, mut others): (Vec<Diagnostic>, Vec<Diagnostic>) =
+        found.into_iter().partition(|diagnostic| diagnostic.code == "not-exported");
+    if options.client_namespace_given || namespaces.len() < 2 || hidden.is_empty() {
+        others.extend(hidden);
+        return others;
+    }
+    let names: Vec<&str> = hidden.iter().filter_map(|note| note.resource.as_deref()).collect();
+    let mut note = Diagnostic::note(
+        "not-exported",
+        format!(
+            "no client namespace was given, so `{}` is taken, from which `exportTo` hides {}",
+            options.client_namespace,
+            names.join(", ")
+        ),
+    )
+    .help("choose the client with `--client-namespace`");
+    let first = hidden.into_iter().next();
+    note.span = first.as_ref().and_then(|first| first.span);
+    note.rule = first.as_ref().and_then(|first| first.rule);
+    note.field = first.as_ref().and_then(|first| first.field.clone());
+    note.resource = first.and_then(|first| first.resource);
+    others.push(note);
+    others
 }
 
 /// `outbound|443||example.com` (CL-01).

@@ -132,6 +132,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
         };
         let with_routes: Vec<WithRoutes<'_>> = services
             .iter()
+            .filter(|service| input.scope.imports(service, port))
             .map(|service| (*service, routes::build(input, service, port)))
             .filter(|(_, routes)| !routes.is_empty())
             .map(|(service, routes)| {

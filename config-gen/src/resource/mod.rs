@@ -8,6 +8,7 @@ mod domain;
 pub mod kubernetes_service;
 mod read;
 pub mod service_entry;
+pub mod sidecar;
 pub(crate) mod validate;
 pub mod virtual_service;
 pub mod workload_entry;
@@ -20,6 +21,7 @@ use crate::source::Span;
 pub use destination_rule::DestinationRule;
 pub use kubernetes_service::KubernetesService;
 pub use service_entry::ServiceEntry;
+pub use sidecar::Sidecar;
 pub use virtual_service::VirtualService;
 pub use workload_entry::WorkloadEntry;
 
@@ -61,6 +63,8 @@ pub struct Resources<'a> {
     pub kubernetes_services: &'a [KubernetesService],
     /// The WorkloadEntry objects.
     pub workload_entries: &'a [WorkloadEntry],
+    /// The Sidecar objects.
+    pub sidecars: &'a [Sidecar],
     /// The VirtualService objects.
     pub virtual_services: &'a [VirtualService],
     /// The DestinationRule objects.

@@ -5,6 +5,7 @@
 pub(crate) mod destination_rule;
 pub(crate) mod kubernetes_service;
 pub(crate) mod service_entry;
+pub(crate) mod sidecar;
 pub(crate) mod virtual_service;
 pub(crate) mod workload_entry;
 

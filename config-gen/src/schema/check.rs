@@ -21,6 +21,19 @@ pub(crate) fn check(
     checker.object(table, spec, "spec");
 }
 
+/// The same for a document that has its fields at the top.
+pub(crate) fn check_document(
+    sources: &Sources,
+    resource: &Arc<str>,
+    table: &'static Object,
+    document: &Node,
+    diagnostics: &mut Diagnostics,
+    uses: &mut Vec<FieldUse>,
+) {
+    let mut checker = Checker { sources, resource, diagnostics, uses, refused: false };
+    checker.object(table, document, "");
+}
+
 struct Checker<'a> {
     sources: &'a Sources,
     resource: &'a Arc<str>,
@@ -152,6 +165,7 @@ impl Checker<'_> {
                 }
                 Some(_) => {}
             },
+            Ty::Any => {}
             Ty::IntOrString => {
                 if node.as_int().is_none() && node.as_str().is_none() {
                     self.wrong_type("a whole number or a string", node, path);
@@ -365,6 +379,7 @@ fn required_rule(field: &Field, path: &str) -> &'static str {
     match (field.name, path) {
         ("hosts", "spec") => "VAL-CRD-07",
         ("port", path) if path.starts_with("spec.ports") => "KS-01",
+        (_, path) if path.starts_with("spec.egress") => "VAL-CRD-22",
         ("number" | "name", path) if path.starts_with("spec.ports") => "VAL-CRD-12",
         ("host", "spec") => "VAL-CRD-19",
         ("port" | "number", path) if path.starts_with("spec.trafficPolicy") => "VAL-DR-03",

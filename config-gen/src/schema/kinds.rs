@@ -60,6 +60,7 @@ pub const KINDS: &[Kind] = &[
     translated("VirtualService"),
     translated("DestinationRule"),
     translated("WorkloadEntry"),
+    translated("Sidecar"),
     Kind { group: "", name: "Service", verdict: Verdict::Translated },
     refused(
         "security.istio.io",
@@ -88,11 +89,6 @@ pub const KINDS: &[Kind] = &[
         "extensions.istio.io",
         "TrafficExtension",
         "it runs code on requests that may be meant to stop them",
-    ),
-    refused(
-        "networking.istio.io",
-        "Sidecar",
-        "it narrows what a client may reach, and without it more would be reachable",
     ),
     refused("networking.istio.io", "Gateway", "it says which hosts, ports and certificates a gateway serves"),
     refused(

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::kinds::{KINDS, VERSIONS, Verdict};
-use super::{Field, Object, Support, Ty, tables};
+use super::{Field, MESH_CONFIG, Object, Support, Ty, tables};
 
 const GENERATED: &str = "<!-- Generated from config-gen/src/schema; refresh with `UPDATE=1 cargo test -p portolan-config-gen --test input`. -->\n";
 
@@ -52,6 +52,17 @@ fields below a refused field are refused with it and not listed. IDs refer to th
         );
         rows(&mut out, table, "spec");
     }
+    out.push_str(
+        "
+## MeshConfig
+
+Read with `--mesh-config`: the document itself, or Istio's `ConfigMap` with it in `data.mesh`.
+
+| field | type | result | why | ID |
+| --- | --- | --- | --- | --- |
+",
+    );
+    rows(&mut out, &MESH_CONFIG, "");
     out
 }
 
@@ -63,7 +74,8 @@ fn rows(out: &mut String, object: &Object, path: &str) {
 
 fn row(out: &mut String, field: &Field, path: &str) {
     let (suffix, inner) = nested(field.ty);
-    let path = format!("{path}.{}{suffix}", field.name);
+    let dot = if path.is_empty() { "" } else { "." };
+    let path = format!("{path}{dot}{}{suffix}", field.name);
     let required = if field.required { ", required" } else { "" };
     let _ = writeln!(
         out,
@@ -109,6 +121,7 @@ fn describe(ty: Ty) -> String {
         Ty::Bool => "boolean".to_owned(),
         Ty::String { .. } | Ty::Text => "string".to_owned(),
         Ty::Int { min, max } => format!("whole number, {min} to {max}"),
+        Ty::Any => "anything".to_owned(),
         Ty::IntOrString => "number or name".to_owned(),
         Ty::Number { .. } => "number".to_owned(),
         Ty::Duration { .. } => "time span".to_owned(),
@@ -125,6 +138,7 @@ fn plural(ty: Ty) -> &'static str {
         Ty::Int { .. } | Ty::IntOrString | Ty::Number { .. } => "numbers",
         Ty::List { .. } => "lists",
         Ty::Map { .. } => "maps",
+        Ty::Any => "values",
         Ty::Bool | Ty::String { .. } | Ty::Text | Ty::Duration { .. } | Ty::Enum(_) => "strings",
     }
 }

@@ -6,13 +6,17 @@
 
 pub(crate) mod check;
 mod destination_rule;
-mod duration;
+pub(crate) mod duration;
 pub mod kinds;
 mod kubernetes_service;
 pub mod markdown;
+mod mesh_config;
 mod service_entry;
+mod sidecar;
 pub(crate) mod suggest;
 mod virtual_service;
+
+pub(crate) use mesh_config::MESH_CONFIG;
 
 use std::sync::Arc;
 
@@ -155,6 +159,8 @@ pub enum Ty {
     },
     /// One of some words, in this spelling (VAL-CRD-04).
     Enum(&'static [Choice]),
+    /// Anything: a field that isn't translated, and isn't looked into.
+    Any,
     /// An object with fixed fields.
     Object(&'static Object),
     /// A list.
@@ -247,12 +253,13 @@ const fn map(value: &'static Ty) -> Ty {
 }
 
 /// The kinds with their tables.
-pub fn tables() -> [(&'static str, &'static Object); 5] {
+pub fn tables() -> [(&'static str, &'static Object); 6] {
     [
         ("ServiceEntry", &service_entry::SPEC),
         ("VirtualService", &virtual_service::SPEC),
         ("DestinationRule", &destination_rule::SPEC),
         ("WorkloadEntry", &service_entry::WORKLOAD_ENTRY),
+        ("Sidecar", &sidecar::SPEC),
         ("Service", &kubernetes_service::SPEC),
     ]
 }
@@ -300,5 +307,6 @@ mod tests {
         for (kind, object) in tables() {
             visit(object, kind);
         }
+        visit(&MESH_CONFIG, "MeshConfig");
     }
 }
