@@ -88,7 +88,7 @@ impl Plan {
             clusters: clusters::build(&input, &mut found),
             sni_routes: sni_routes(&input),
         };
-        for mut diagnostic in hidden(found, resources, options) {
+        for mut diagnostic in gathered(hidden(found, resources, options)) {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
             if diagnostic.severity == Severity::Error && accepted && ACCEPTABLE.contains(&diagnostic.code) {
                 diagnostic.severity = Severity::Warning;
@@ -183,6 +183,45 @@ fn hidden(found: Diagnostics, resources: &Resources<'_>, options: &Options) -> V
     note.resource = first.and_then(|first| first.resource);
     others.push(note);
     others
+}
+
+/// Notes that large inputs have by the thousand; one of each sort says it all.
+const GATHERED: [&str; 4] =
+    ["addresses-approximated", "not-imported", "resolution-none-approximated", "workload-unused"];
+
+/// How many resources a gathered note names.
+const MOST_NAMES: usize = 5;
+
+/// Leaves the first note of each of these sorts, with the names of the others' resources.
+fn gathered(found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut others: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut kept: Vec<Diagnostic> = Vec::new();
+    let mut firsts: BTreeMap<&str, usize> = BTreeMap::new();
+    for diagnostic in found {
+        if !GATHERED.contains(&diagnostic.code) {
+            kept.push(diagnostic);
+        } else if firsts.contains_key(diagnostic.code) {
+            others.entry(diagnostic.code).or_default().extend(diagnostic.resource);
+        } else {
+            firsts.insert(diagnostic.code, kept.len());
+            kept.push(diagnostic);
+        }
+    }
+    for (code, mut names) in others {
+        let Some(first) = firsts.get(code).and_then(|index| kept.get_mut(*index)) else { continue };
+        names.dedup();
+        names.retain(|name| first.resource.as_ref() != Some(name));
+        let more = names.len().saturating_sub(MOST_NAMES);
+        names.truncate(MOST_NAMES);
+        if names.is_empty() {
+            continue;
+        }
+        first.message += &format!("; the same goes for {}", names.join(", "));
+        if more > 0 {
+            first.message += &format!(" and {more} more");
+        }
+    }
+    kept
 }
 
 /// `outbound|443||example.com` (CL-01).
