@@ -6,7 +6,9 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::{Options, Profile};
-use crate::resource::service_entry::{Address, Endpoint, Location, Port, ProtocolClass, Resolution};
+use crate::resource::service_entry::{
+    Address, Endpoint, Location, Port, Protocol, ProtocolClass, Resolution,
+};
 use crate::resource::{KubernetesService, Meta, Resources, ServiceEntry, Spanned, WorkloadEntry};
 use crate::scope::Scope;
 use crate::source::Span;
@@ -691,7 +693,21 @@ fn addresses(registry: &Registry<'_>, options: &Options, diagnostics: &mut Diagn
             if !service.is_http_on(number) {
                 continue;
             }
-            for address in service.addresses(number, options.profile) {
+            let addresses = service.addresses(number, options.profile);
+            if port.protocol.value == Protocol::Unspecified && !addresses.is_empty() {
+                diagnostics.push(
+                    Diagnostic::note(
+                        "any-host-approximated",
+                        format!("port {number} has no protocol: Istio takes any Host header at its address, here it has to be one of the service's"),
+                    )
+                    .resource(service.meta().title())
+                    .at(port.span)
+                    .field("spec.ports")
+                    .rule("LI-03")
+                    .help("name the protocol"),
+                );
+            }
+            for address in addresses {
                 let owner = *owners.entry((number, address.clone())).or_insert(service);
                 let (meta, other) = (service.meta(), owner.meta());
                 if !std::ptr::eq(meta, other) && told.insert(meta.name.span) {

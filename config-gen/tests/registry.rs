@@ -1105,3 +1105,18 @@ fn one_note_stands_for_many() {
     assert_eq!(note.resource.as_deref(), Some("ServiceEntry default/a00"));
     assert!(note.message.ends_with("ServiceEntry default/a05 and 14 more"), "{}", note.message);
 }
+
+#[test]
+fn a_port_without_protocol_at_an_address_is_approximated() {
+    // LI-03
+    let port = "ports: [{number: 80, name: x}]";
+    let planned = plan_with(
+        &entry("{name: a}", &format!("hosts: [a.example.com], addresses: [10.1.2.3], {port}")),
+        &istio(&[80]),
+    );
+    assert_eq!(planned.codes(), ["any-host-approximated"]);
+    assert_eq!(planned.of_code("any-host-approximated").rule, Some("LI-03"));
+    assert_eq!((planned.get("10.1.2.3").as_str(), planned.get("other.example.com").as_str()), (A, "502"));
+    let planned = plan_with(&entry("{name: a}", &format!("hosts: [a.example.com], {port}")), &istio(&[80]));
+    assert_eq!(planned.codes(), [""; 0]);
+}

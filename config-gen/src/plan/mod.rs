@@ -186,8 +186,13 @@ fn hidden(found: Diagnostics, resources: &Resources<'_>, options: &Options) -> V
 }
 
 /// Notes that large inputs have by the thousand; one of each sort says it all.
-const GATHERED: [&str; 4] =
-    ["addresses-approximated", "not-imported", "resolution-none-approximated", "workload-unused"];
+const GATHERED: [&str; 5] = [
+    "addresses-approximated",
+    "any-host-approximated",
+    "not-imported",
+    "resolution-none-approximated",
+    "workload-unused",
+];
 
 /// How many resources a gathered note names.
 const MOST_NAMES: usize = 5;
