@@ -3,8 +3,9 @@
 //! Every route is put where a request that it can match is sure to look: under its exact path,
 //! under the text that its path starts with (that of a prefix, or the literal start of a regex), or
 //! with the rest. Where many share such a place they are told apart by the exact value, or else the
-//! presence, of a header, query parameter, method or authority that they demand, and many regexes
-//! by one automaton that finds all of them that match.
+//! presence, of a header, query parameter, method or authority that they demand, regexes also by
+//! the text that their path ends with, and many of the remaining ones by an automaton that finds
+//! all of them that match.
 //!
 //! A request gathers the lists of its places. They are merged by the position of the routes, so
 //! that the first match in order ends the search (VS-ORD-01). The rest of a route's conditions is
@@ -76,6 +77,8 @@ struct Group {
     authorities: Literals<List>,
     headers: Literals<Named>,
     query_parameters: Literals<Named>,
+    /// Regexes by the text that the path has to end with, backwards.
+    endings: Literals<List>,
     sets: Box<[RegexSet]>,
 }
 
@@ -128,6 +131,7 @@ struct Scratch {
     cursors: BinaryHeap<Reverse<Cursor>>,
     hits: Vec<u32>,
     seen: Vec<bool>,
+    backwards: Vec<u8>,
 }
 
 thread_local! {
@@ -233,23 +237,23 @@ impl Index {
 
     /// Notes the lists of all places of the request.
     fn gather(&self, path: &[u8], request: &Request<'_>, scratch: &mut Scratch) {
-        self.gather_place(&self.rest, request, scratch);
+        self.gather_place(&self.rest, path, request, scratch);
         for table in [&self.exact, &self.exact_folded] {
             if let Some(place) = table.find(path) {
-                self.gather_place(place, request, scratch);
+                self.gather_place(place, path, request, scratch);
             }
         }
         for table in [&self.prefix, &self.prefix_folded] {
             for place in table.starts_of(path) {
-                self.gather_place(place, request, scratch);
+                self.gather_place(place, path, request, scratch);
             }
         }
         if self.beyond_ascii.list.start < self.beyond_ascii.list.end && !path.is_ascii() {
-            self.gather_place(&self.beyond_ascii, request, scratch);
+            self.gather_place(&self.beyond_ascii, path, request, scratch);
         }
     }
 
-    fn gather_place(&self, place: &Place, request: &Request<'_>, scratch: &mut Scratch) {
+    fn gather_place(&self, place: &Place, path: &[u8], request: &Request<'_>, scratch: &mut Scratch) {
         self.gather_list(place.list, scratch);
         let Some(id) = place.group else { return };
         let Some(group) = self.groups.get(id as usize) else { return };
@@ -278,6 +282,15 @@ impl Index {
                     self.gather_named(named, value, scratch);
                 }
             }
+        }
+        if !group.endings.is_empty() {
+            let mut backwards = std::mem::take(&mut scratch.backwards);
+            backwards.clear();
+            backwards.extend(path.iter().rev());
+            for list in group.endings.starts_of(&backwards) {
+                self.gather_list(*list, scratch);
+            }
+            scratch.backwards = backwards;
         }
         for (position, set) in (0..).zip(&group.sets) {
             if let Some(&next) = set.routes.first() {
@@ -387,6 +400,10 @@ impl<'a> Builder<'a> {
         List { start, end: position(self.lists.len()) }
     }
 
+    fn parsed(&self, id: u32) -> Option<&Parsed> {
+        self.parsed.get(id as usize)?.as_ref()
+    }
+
     fn route(&self, id: u32) -> Option<&'a RouteMatcher> {
         self.routes.get(id as usize).copied()
     }
@@ -420,24 +437,40 @@ impl<'a> Builder<'a> {
             }
         }
         let mut sets = Vec::new();
+        let mut by_ending: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
         if regexes.len() < MANY_REGEXES {
             plain.append(&mut regexes);
         }
+        for id in regexes.drain(..) {
+            by_ending.entry(self.parsed(id).map(Parsed::ending).unwrap_or_default()).or_default().push(id);
+        }
+        by_ending.retain(|ending, routes| {
+            let tells = !ending.is_empty() && routes.len() <= MANY;
+            if !tells {
+                regexes.append(routes);
+            }
+            tells
+        });
+        regexes.sort_unstable();
         for chunk in regexes.chunks(SET_SIZE) {
-            let patterns: Vec<&Parsed> =
-                chunk.iter().filter_map(|&id| self.parsed.get(id as usize)?.as_ref()).collect();
+            let patterns: Vec<&Parsed> = chunk.iter().filter_map(|&id| self.parsed(id)).collect();
             match RegexSet::new(chunk.to_vec(), &patterns) {
                 Some(set) if patterns.len() == chunk.len() => sets.push(set),
                 _ => plain.extend_from_slice(chunk),
             }
         }
         plain.sort_unstable();
-        let group = self.group(by_key, sets);
+        let group = self.group(by_key, by_ending, sets);
         self.groups.push(group);
         Place { list: self.list(&plain), group: u32::try_from(self.groups.len() - 1).ok() }
     }
 
-    fn group(&mut self, by_key: HashMap<Key<'_>, Vec<u32>>, sets: Vec<RegexSet>) -> Group {
+    fn group(
+        &mut self,
+        by_key: HashMap<Key<'_>, Vec<u32>>,
+        by_ending: HashMap<Vec<u8>, Vec<u32>>,
+        sets: Vec<RegexSet>,
+    ) -> Group {
         type Names = HashMap<Vec<u8>, (HashMap<Vec<u8>, List>, List)>;
         let (mut methods, mut authorities) = (HashMap::new(), HashMap::new());
         let (mut headers, mut query_parameters) = (Names::new(), Names::new());
@@ -461,6 +494,7 @@ impl<'a> Builder<'a> {
                 None => *any = list,
             }
         }
+        let endings = by_ending.into_iter().map(|(ending, routes)| (ending, self.list(&routes))).collect();
         let named = |names: Names, fold_case: bool| {
             let names = names.into_iter().enumerate().map(|(id, (name, (values, any)))| {
                 (name, Named { id, values: Literals::new(values, false), any })
@@ -472,6 +506,7 @@ impl<'a> Builder<'a> {
             authorities: Literals::new(authorities, false),
             headers: named(headers, true),
             query_parameters: named(query_parameters, false),
+            endings: Literals::new(endings, false),
             sets: sets.into(),
         }
     }
