@@ -4,8 +4,8 @@
 //! under the text that its path starts with (that of a prefix, or the literal start of a regex), or
 //! with the rest. Where many share such a place they are told apart by the exact value, or else the
 //! presence, of a header, query parameter, method or authority that they demand, regexes also by
-//! the text that their path ends with, and many of the remaining ones by an automaton that finds
-//! all of them that match.
+//! a text that their path ends with or has inside, and many of the remaining ones by an automaton
+//! that finds all of them that match.
 //!
 //! A request gathers the lists of its places. They are merged by the position of the routes, so
 //! that the first match in order ends the search (VS-ORD-01). The rest of a route's conditions is
@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 
 use regex_automata::hybrid::dfa::{self, DFA};
@@ -34,6 +35,9 @@ const MANY_REGEXES: usize = 16;
 /// Most regexes in one automaton. Its states are sets of what each regex has seen, and their number
 /// grows faster than that of the regexes.
 const SET_SIZE: usize = 128;
+
+/// Lengths of a text inside that are worth looking for; of a longer one its end is looked for.
+const INSIDE: RangeInclusive<usize> = 3..=16;
 
 /// What an automaton may remember, in bytes, and for each of its regexes.
 const SET_CACHE: usize = 64 << 10;
@@ -79,6 +83,8 @@ struct Group {
     query_parameters: Literals<Named>,
     /// Regexes by the text that the path has to end with, backwards.
     endings: Literals<List>,
+    /// Regexes by a text that the path has to have somewhere, and its number.
+    insides: Literals<(usize, List)>,
     sets: Box<[RegexSet]>,
 }
 
@@ -292,6 +298,16 @@ impl Index {
             }
             scratch.backwards = backwards;
         }
+        if !group.insides.is_empty() {
+            scratch.seen.clear();
+            for start in 0..path.len() {
+                for (number, list) in group.insides.starts_of(path.get(start..).unwrap_or_default()) {
+                    if scratch.is_new(*number) {
+                        self.gather_list(*list, scratch);
+                    }
+                }
+            }
+        }
         for (position, set) in (0..).zip(&group.sets) {
             if let Some(&next) = set.routes.first() {
                 scratch.cursors.push(Reverse(Cursor {
@@ -375,6 +391,9 @@ impl RegexSet {
     }
 }
 
+/// Routes by a text that their path must have.
+type ByText = HashMap<Vec<u8>, Vec<u32>>;
+
 struct Builder<'a> {
     routes: Vec<&'a RouteMatcher>,
     parsed: Vec<Option<Parsed>>,
@@ -437,21 +456,19 @@ impl<'a> Builder<'a> {
             }
         }
         let mut sets = Vec::new();
-        let mut by_ending: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+        // Too few to be worth it.
         if regexes.len() < MANY_REGEXES {
             plain.append(&mut regexes);
         }
-        for id in regexes.drain(..) {
-            by_ending.entry(self.parsed(id).map(Parsed::ending).unwrap_or_default()).or_default().push(id);
-        }
-        by_ending.retain(|ending, routes| {
-            let tells = !ending.is_empty() && routes.len() <= MANY;
-            if !tells {
-                regexes.append(routes);
-            }
-            tells
+        let by_ending = self.by_text(&mut regexes, Parsed::ending);
+        let by_inside = self.by_text(&mut regexes, |parsed| {
+            let text = parsed.inside();
+            let end = text.get(text.len().saturating_sub(*INSIDE.end())..).unwrap_or_default();
+            if INSIDE.contains(&end.len()) { end.to_vec() } else { Vec::new() }
         });
-        regexes.sort_unstable();
+        if regexes.len() < MANY_REGEXES {
+            plain.append(&mut regexes);
+        }
         for chunk in regexes.chunks(SET_SIZE) {
             let patterns: Vec<&Parsed> = chunk.iter().filter_map(|&id| self.parsed(id)).collect();
             match RegexSet::new(chunk.to_vec(), &patterns) {
@@ -460,15 +477,33 @@ impl<'a> Builder<'a> {
             }
         }
         plain.sort_unstable();
-        let group = self.group(by_key, by_ending, sets);
+        let group = self.group(by_key, by_ending, by_inside, sets);
         self.groups.push(group);
         Place { list: self.list(&plain), group: u32::try_from(self.groups.len() - 1).ok() }
+    }
+
+    /// Takes those out of `regexes` that a text tells from most others.
+    fn by_text(&self, regexes: &mut Vec<u32>, text: impl Fn(&Parsed) -> Vec<u8>) -> ByText {
+        let mut by_text = ByText::new();
+        for id in regexes.drain(..) {
+            by_text.entry(self.parsed(id).map(&text).unwrap_or_default()).or_default().push(id);
+        }
+        by_text.retain(|text, routes| {
+            let tells = !text.is_empty() && routes.len() <= MANY;
+            if !tells {
+                regexes.append(routes);
+            }
+            tells
+        });
+        regexes.sort_unstable();
+        by_text
     }
 
     fn group(
         &mut self,
         by_key: HashMap<Key<'_>, Vec<u32>>,
-        by_ending: HashMap<Vec<u8>, Vec<u32>>,
+        by_ending: ByText,
+        by_inside: ByText,
         sets: Vec<RegexSet>,
     ) -> Group {
         type Names = HashMap<Vec<u8>, (HashMap<Vec<u8>, List>, List)>;
@@ -495,6 +530,8 @@ impl<'a> Builder<'a> {
             }
         }
         let endings = by_ending.into_iter().map(|(ending, routes)| (ending, self.list(&routes))).collect();
+        let insides = by_inside.into_iter().enumerate();
+        let insides = insides.map(|(number, (text, routes))| (text, (number, self.list(&routes)))).collect();
         let named = |names: Names, fold_case: bool| {
             let names = names.into_iter().enumerate().map(|(id, (name, (values, any)))| {
                 (name, Named { id, values: Literals::new(values, false), any })
@@ -507,6 +544,7 @@ impl<'a> Builder<'a> {
             headers: named(headers, true),
             query_parameters: named(query_parameters, false),
             endings: Literals::new(endings, false),
+            insides: Literals::new(insides, false),
             sets: sets.into(),
         }
     }

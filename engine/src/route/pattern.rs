@@ -123,6 +123,16 @@ impl Parsed {
         ending
     }
 
+    /// The longest text that is known to be somewhere in every match; empty where none is.
+    pub(super) fn inside(&self) -> &[u8] {
+        let Node::Concat(nodes) = &self.0 else { return &[] };
+        let texts = nodes.iter().filter_map(|node| match node {
+            Node::Text(text) => Some(text.as_slice()),
+            _ => None,
+        });
+        texts.max_by_key(|text| text.len()).unwrap_or_default()
+    }
+
     /// The text that every match starts with.
     pub(super) fn literal(&self) -> Literal {
         let mut literal = Literal::default();
