@@ -3,8 +3,9 @@
 //! Every route is put where a request that it can match is sure to look: under its exact path,
 //! under the text that its path starts with (that of a prefix, or the literal start of a regex), or
 //! with the rest. Where many share such a place they are told apart by the exact value, or else the
-//! presence, of a header, query parameter, method or authority that they demand, and many regexes
-//! by one automaton that finds all of them that match.
+//! presence, of a header, query parameter, method or authority that they demand, regexes also by
+//! a text that their path ends with or has inside, and many of the remaining ones by an automaton
+//! that finds all of them that match.
 //!
 //! A request gathers the lists of its places. They are merged by the position of the routes, so
 //! that the first match in order ends the search (VS-ORD-01). The rest of a route's conditions is
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 
 use regex_automata::hybrid::dfa::{self, DFA};
@@ -33,6 +35,9 @@ const MANY_REGEXES: usize = 16;
 /// Most regexes in one automaton. Its states are sets of what each regex has seen, and their number
 /// grows faster than that of the regexes.
 const SET_SIZE: usize = 128;
+
+/// Lengths of a text inside that are worth looking for; of a longer one its end is looked for.
+const INSIDE: RangeInclusive<usize> = 3..=16;
 
 /// What an automaton may remember, in bytes, and for each of its regexes.
 const SET_CACHE: usize = 64 << 10;
@@ -76,6 +81,10 @@ struct Group {
     authorities: Literals<List>,
     headers: Literals<Named>,
     query_parameters: Literals<Named>,
+    /// Regexes by the text that the path has to end with, backwards.
+    endings: Literals<List>,
+    /// Regexes by a text that the path has to have somewhere, and its number.
+    insides: Literals<(usize, List)>,
     sets: Box<[RegexSet]>,
 }
 
@@ -128,6 +137,7 @@ struct Scratch {
     cursors: BinaryHeap<Reverse<Cursor>>,
     hits: Vec<u32>,
     seen: Vec<bool>,
+    backwards: Vec<u8>,
 }
 
 thread_local! {
@@ -233,23 +243,23 @@ impl Index {
 
     /// Notes the lists of all places of the request.
     fn gather(&self, path: &[u8], request: &Request<'_>, scratch: &mut Scratch) {
-        self.gather_place(&self.rest, request, scratch);
+        self.gather_place(&self.rest, path, request, scratch);
         for table in [&self.exact, &self.exact_folded] {
             if let Some(place) = table.find(path) {
-                self.gather_place(place, request, scratch);
+                self.gather_place(place, path, request, scratch);
             }
         }
         for table in [&self.prefix, &self.prefix_folded] {
             for place in table.starts_of(path) {
-                self.gather_place(place, request, scratch);
+                self.gather_place(place, path, request, scratch);
             }
         }
         if self.beyond_ascii.list.start < self.beyond_ascii.list.end && !path.is_ascii() {
-            self.gather_place(&self.beyond_ascii, request, scratch);
+            self.gather_place(&self.beyond_ascii, path, request, scratch);
         }
     }
 
-    fn gather_place(&self, place: &Place, request: &Request<'_>, scratch: &mut Scratch) {
+    fn gather_place(&self, place: &Place, path: &[u8], request: &Request<'_>, scratch: &mut Scratch) {
         self.gather_list(place.list, scratch);
         let Some(id) = place.group else { return };
         let Some(group) = self.groups.get(id as usize) else { return };
@@ -276,6 +286,25 @@ impl Index {
                     && scratch.is_new(named.id)
                 {
                     self.gather_named(named, value, scratch);
+                }
+            }
+        }
+        if !group.endings.is_empty() {
+            let mut backwards = std::mem::take(&mut scratch.backwards);
+            backwards.clear();
+            backwards.extend(path.iter().rev());
+            for list in group.endings.starts_of(&backwards) {
+                self.gather_list(*list, scratch);
+            }
+            scratch.backwards = backwards;
+        }
+        if !group.insides.is_empty() {
+            scratch.seen.clear();
+            for start in 0..path.len() {
+                for (number, list) in group.insides.starts_of(path.get(start..).unwrap_or_default()) {
+                    if scratch.is_new(*number) {
+                        self.gather_list(*list, scratch);
+                    }
                 }
             }
         }
@@ -362,6 +391,9 @@ impl RegexSet {
     }
 }
 
+/// Routes by a text that their path must have.
+type ByText = HashMap<Vec<u8>, Vec<u32>>;
+
 struct Builder<'a> {
     routes: Vec<&'a RouteMatcher>,
     parsed: Vec<Option<Parsed>>,
@@ -385,6 +417,10 @@ impl<'a> Builder<'a> {
         let start = position(self.lists.len());
         self.lists.extend_from_slice(routes);
         List { start, end: position(self.lists.len()) }
+    }
+
+    fn parsed(&self, id: u32) -> Option<&Parsed> {
+        self.parsed.get(id as usize)?.as_ref()
     }
 
     fn route(&self, id: u32) -> Option<&'a RouteMatcher> {
@@ -420,24 +456,56 @@ impl<'a> Builder<'a> {
             }
         }
         let mut sets = Vec::new();
+        // Too few to be worth it.
+        if regexes.len() < MANY_REGEXES {
+            plain.append(&mut regexes);
+        }
+        let by_ending = self.by_text(&mut regexes, Parsed::ending);
+        let by_inside = self.by_text(&mut regexes, |parsed| {
+            let text = parsed.inside();
+            let end = text.get(text.len().saturating_sub(*INSIDE.end())..).unwrap_or_default();
+            if INSIDE.contains(&end.len()) { end.to_vec() } else { Vec::new() }
+        });
         if regexes.len() < MANY_REGEXES {
             plain.append(&mut regexes);
         }
         for chunk in regexes.chunks(SET_SIZE) {
-            let patterns: Vec<&Parsed> =
-                chunk.iter().filter_map(|&id| self.parsed.get(id as usize)?.as_ref()).collect();
+            let patterns: Vec<&Parsed> = chunk.iter().filter_map(|&id| self.parsed(id)).collect();
             match RegexSet::new(chunk.to_vec(), &patterns) {
                 Some(set) if patterns.len() == chunk.len() => sets.push(set),
                 _ => plain.extend_from_slice(chunk),
             }
         }
         plain.sort_unstable();
-        let group = self.group(by_key, sets);
+        let group = self.group(by_key, by_ending, by_inside, sets);
         self.groups.push(group);
         Place { list: self.list(&plain), group: u32::try_from(self.groups.len() - 1).ok() }
     }
 
-    fn group(&mut self, by_key: HashMap<Key<'_>, Vec<u32>>, sets: Vec<RegexSet>) -> Group {
+    /// Takes those out of `regexes` that a text tells from most others.
+    fn by_text(&self, regexes: &mut Vec<u32>, text: impl Fn(&Parsed) -> Vec<u8>) -> ByText {
+        let mut by_text = ByText::new();
+        for id in regexes.drain(..) {
+            by_text.entry(self.parsed(id).map(&text).unwrap_or_default()).or_default().push(id);
+        }
+        by_text.retain(|text, routes| {
+            let tells = !text.is_empty() && routes.len() <= MANY;
+            if !tells {
+                regexes.append(routes);
+            }
+            tells
+        });
+        regexes.sort_unstable();
+        by_text
+    }
+
+    fn group(
+        &mut self,
+        by_key: HashMap<Key<'_>, Vec<u32>>,
+        by_ending: ByText,
+        by_inside: ByText,
+        sets: Vec<RegexSet>,
+    ) -> Group {
         type Names = HashMap<Vec<u8>, (HashMap<Vec<u8>, List>, List)>;
         let (mut methods, mut authorities) = (HashMap::new(), HashMap::new());
         let (mut headers, mut query_parameters) = (Names::new(), Names::new());
@@ -461,6 +529,9 @@ impl<'a> Builder<'a> {
                 None => *any = list,
             }
         }
+        let endings = by_ending.into_iter().map(|(ending, routes)| (ending, self.list(&routes))).collect();
+        let insides = by_inside.into_iter().enumerate();
+        let insides = insides.map(|(number, (text, routes))| (text, (number, self.list(&routes)))).collect();
         let named = |names: Names, fold_case: bool| {
             let names = names.into_iter().enumerate().map(|(id, (name, (values, any)))| {
                 (name, Named { id, values: Literals::new(values, false), any })
@@ -472,6 +543,8 @@ impl<'a> Builder<'a> {
             authorities: Literals::new(authorities, false),
             headers: named(headers, true),
             query_parameters: named(query_parameters, false),
+            endings: Literals::new(endings, false),
+            insides: Literals::new(insides, false),
             sets: sets.into(),
         }
     }

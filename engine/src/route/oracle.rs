@@ -110,12 +110,41 @@ impl<'a> Choices<'a> {
         }
     }
 
+    /// A route that few requests match, so that many of them are alive.
+    fn rare_route_match(&mut self) -> RouteMatch {
+        let number = self.below(64);
+        let text = format!("{}/{number}", self.one(&["/a", "/a/a", "/A", ""]));
+        let path = match self.below(8) {
+            0 => StringMatch::Exact(text),
+            1 => StringMatch::Prefix(text),
+            2 => StringMatch::Regex(format!("(?i){text}.*")),
+            3 => StringMatch::Regex(format!(".*{text}/.*")),
+            4 => StringMatch::Regex(format!("/a/.*{text}/[^/]*")),
+            5 => StringMatch::Regex(format!("/a/.*{text}")),
+            _ => StringMatch::Regex(format!("{}{text}", self.one(&[".*", "[^0-9]*", "(/a)*"]))),
+        };
+        let mut route = RouteMatch { path: Some(path), ..RouteMatch::default() };
+        if self.sometimes(8) {
+            let value = StringMatch::Exact(self.one(VALUES).to_owned());
+            route.headers.push(HeaderMatch { name: self.one(NAMES).to_owned(), value, invert: false });
+        }
+        route.ignore_path_case = self.sometimes(3);
+        route
+    }
+
     fn route_match(&mut self) -> RouteMatch {
         let mut route = RouteMatch::default();
         if !self.sometimes(4) {
             route.path = Some(match self.string_match(TEXTS) {
-                // More regexes with a literal start, and many that differ.
-                StringMatch::Present => StringMatch::Regex(format!("/a/{}(/.*)?", self.below(200))),
+                // More regexes with a literal start or end, and many that differ.
+                StringMatch::Present => {
+                    let number = self.below(200);
+                    StringMatch::Regex(if self.sometimes(2) {
+                        format!("/a/{number}(/.*)?")
+                    } else {
+                        format!("{}/{number}", self.one(&[".*", "/a/.*", "[^/]*", "(?i)/a.*"]))
+                    })
+                }
                 other => other,
             });
         }
@@ -173,10 +202,12 @@ pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
     // Few kinds of route and many of each, or all kinds.
     let kinds: Vec<RouteMatch> =
         if choices.sometimes(3) { (0..3).map(|_| choices.route_match()).collect() } else { Vec::new() };
+    let rare = choices.sometimes(3);
     let mut routes = Vec::new();
     for index in 0..count {
         let mut matcher = match kinds.get(choices.below(4)) {
             Some(kind) => kind.clone(),
+            None if rare => choices.rare_route_match(),
             None => choices.route_match(),
         };
         if !kinds.is_empty() && choices.sometimes(2) {
@@ -199,6 +230,9 @@ pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
         }
         if choices.sometimes(3) {
             path = format!("/a/{}{path}", choices.below(200));
+        }
+        if choices.sometimes(3) {
+            path = format!("{path}/{}", choices.below(64));
         }
         let mut query = String::new();
         while choices.sometimes(2) && query.len() < 40 {

@@ -21,7 +21,9 @@ const MAX_COMPILED_SIZE: usize = 1 << 20;
 ///
 /// Syntax and meaning are those of RE2 with its default options, which is what Envoy uses
 /// (GAP-17): `\d`, `\w`, `\s`, `\b` and `[[:alpha:]]` are ASCII; `.`, `[^/]` and every other class
-/// take one character of UTF-8, so that bytes which are not UTF-8 match nothing but `\C`; `.` is
+/// take one character of UTF-8, so that bytes which are not UTF-8 match nothing but `\C` (with RE2's
+/// leniency, which takes surrogates and overlong forms of three and four bytes, except surrogates in a
+/// class that names characters outside ASCII); `.` is
 /// any character but a newline, and `$` without the flag `m` is the very end. Accepted are
 /// literals, `\Q...\E`, classes with ranges, `\d` and `[:name:]`, `.`, `*`, `+`, `?`, `{n}`,
 /// `{n,}`, `{n,m}` up to 1000, each with a lazy `?`, groups `(...)`, `(?:...)`, `(?P<name>...)` and
@@ -114,6 +116,23 @@ impl Parsed {
         Hir::concat(vec![self.0.to_hir(), Hir::look(Look::End)])
     }
 
+    /// The text that every match ends with, backwards; empty where it isn't known.
+    pub(super) fn ending(&self) -> Vec<u8> {
+        let mut ending = Vec::new();
+        extend_ending(&mut ending, &self.0);
+        ending
+    }
+
+    /// The longest text that is known to be somewhere in every match; empty where none is.
+    pub(super) fn inside(&self) -> &[u8] {
+        let Node::Concat(nodes) = &self.0 else { return &[] };
+        let texts = nodes.iter().filter_map(|node| match node {
+            Node::Text(text) => Some(text.as_slice()),
+            _ => None,
+        });
+        texts.max_by_key(|text| text.len()).unwrap_or_default()
+    }
+
     /// The text that every match starts with.
     pub(super) fn literal(&self) -> Literal {
         let mut literal = Literal::default();
@@ -122,6 +141,23 @@ impl Parsed {
             literal.text.make_ascii_lowercase();
         }
         literal
+    }
+}
+
+/// Adds the text that `node` ends with, backwards. Whether that is all of it.
+fn extend_ending(ending: &mut Vec<u8>, node: &Node) -> bool {
+    match node {
+        Node::Empty | Node::Look(_) => true,
+        Node::Text(text) => {
+            ending.extend(text.iter().rev());
+            true
+        }
+        Node::Concat(nodes) => nodes.iter().rev().all(|node| extend_ending(ending, node)),
+        Node::Repeat { node, min: 1.., .. } => {
+            extend_ending(ending, node);
+            false
+        }
+        Node::Repeat { .. } | Node::Alternation(_) | Node::Class(_) | Node::AnyByte => false,
     }
 }
 
@@ -307,24 +343,16 @@ struct Set {
 
 impl Set {
     fn new(class: &ClassUnicode) -> Option<Self> {
+        let others = re2::beyond_ascii(class)?;
         let mut ascii = [0; 4];
-        let mut others = 0;
         for range in class.ranges() {
             for code in range.start() as u32..=(range.end() as u32).min(0x7f) {
                 if let Some(word) = ascii.get_mut(code as usize / 32) {
                     *word |= 1 << (code % 32);
                 }
             }
-            if !range.end().is_ascii() {
-                others += range.end() as u32 - (range.start() as u32).max(0x80) + 1;
-            }
         }
-        // Counted with the surrogates, which no range can leave out.
-        match others {
-            0 => Some(Self { ascii, others: false }),
-            0x10_ff80 => Some(Self { ascii, others: true }),
-            _ => None,
-        }
+        Some(Self { ascii, others })
     }
 
     fn has(&self, byte: u8) -> bool {
@@ -363,7 +391,8 @@ impl Set {
             0xf0..=0xf4 => 4,
             _ => return None,
         };
-        std::str::from_utf8(text.get(..length)?).ok().map(|_| length)
+        // As loosely as RE2 does.
+        text.get(1..length)?.iter().all(|byte| matches!(byte, 0x80..=0xbf)).then_some(length)
     }
 }
 
@@ -397,8 +426,10 @@ impl Steps {
         for node in nodes {
             match (head.last_mut(), Step::new(node)?) {
                 // Neighbours become one, as far as case permits.
-                (Some(Step::Text(text)), Step::Text(more)) => *text = [&**text, &more].concat().into(),
-                (Some(Step::Folded(text)), Step::Folded(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Text(text)), Step::Text(more))
+                | (Some(Step::Folded(text)), Step::Folded(more)) => {
+                    *text = [&**text, &more].concat().into();
+                }
                 (Some(Step::Folded(text)), Step::Text(more)) if is_caseless(&more) => {
                     *text = [&**text, &more].concat().into();
                 }

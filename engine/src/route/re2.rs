@@ -5,7 +5,9 @@
 //! mean one thing here and another in Envoy, so RE2's syntax is read by a parser of our own, into
 //! a tree that any automaton can be built from.
 
-use regex_syntax::hir::{Class, ClassUnicode, ClassUnicodeRange, Dot, Hir, Look, Repetition};
+use regex_syntax::hir::{
+    Class, ClassBytes, ClassBytesRange, ClassUnicode, ClassUnicodeRange, Dot, Hir, Look, Repetition,
+};
 
 /// RE2's limit of a repetition count, and of the product of nested ones.
 const MAX_REPEAT: u32 = 1000;
@@ -42,7 +44,7 @@ impl Node {
         match self {
             Self::Empty => Hir::empty(),
             Self::Text(text) => Hir::literal(text.as_slice()),
-            Self::Class(class) => Hir::class(Class::Unicode(class.clone())),
+            Self::Class(class) => class_to_hir(class),
             Self::AnyByte => Hir::dot(Dot::AnyByte),
             Self::Look(look) => Hir::look(*look),
             Self::Repeat { node, min, max } => Hir::repetition(Repetition {
@@ -67,6 +69,40 @@ impl Node {
             Self::Empty | Self::Text(_) | Self::Class(_) | Self::AnyByte | Self::Look(_) => budget,
         }
     }
+}
+
+/// Whether `class` has all or none of the characters outside ASCII.
+pub(super) fn beyond_ascii(class: &ClassUnicode) -> Option<bool> {
+    let count = class.ranges().iter().filter(|range| !range.end().is_ascii()).map(|range| {
+        // With the surrogates, which no range can leave out.
+        range.end() as u32 - (range.start() as u32).max(0x80) + 1
+    });
+    match count.sum() {
+        0u32 => Some(false),
+        0x10_ff80 => Some(true),
+        _ => None,
+    }
+}
+
+/// Characters outside ASCII, where all are meant, are recognized by their length only. So does RE2:
+/// an automaton of a few states instead of many, and what is too long or a surrogate is taken.
+fn class_to_hir(class: &ClassUnicode) -> Hir {
+    if beyond_ascii(class) != Some(true) {
+        return Hir::class(Class::Unicode(class.clone()));
+    }
+    let bytes = |start, end| Hir::class(Class::Bytes(ClassBytes::new([ClassBytesRange::new(start, end)])));
+    let next = || bytes(0x80, 0xbf);
+    let ascii = class
+        .ranges()
+        .iter()
+        .filter(|range| range.start().is_ascii())
+        .map(|range| ClassBytesRange::new(range.start() as u8, (range.end() as u32).min(0x7f) as u8));
+    Hir::alternation(vec![
+        Hir::class(Class::Bytes(ClassBytes::new(ascii))),
+        Hir::concat(vec![bytes(0xc2, 0xdf), next()]),
+        Hir::concat(vec![bytes(0xe0, 0xef), next(), next()]),
+        Hir::concat(vec![bytes(0xf0, 0xf4), next(), next(), next()]),
+    ])
 }
 
 /// What is wrong with a pattern, and the way out.
