@@ -1,7 +1,7 @@
 //! From a decision to host calls, in a fixed order.
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Forward, Request, headers};
+use portolan_engine::{Forward, LocalReply, Request, headers};
 
 use crate::headers::HeaderMap;
 use crate::host::{self, Status};
@@ -63,6 +63,8 @@ pub(crate) fn forward(
 }
 
 /// Answers the request.
-pub(crate) fn respond(status: u16, details: &str, body: &str) -> Result<(), Status> {
-    host::send_local_response(status, details, body)
+pub(crate) fn respond(reply: &LocalReply<'_>, stats: &Stats) -> Result<(), Status> {
+    host::send_local_response(reply.status, &reply.details, &reply.headers, &reply.body)?;
+    stats.answered(reply.cause);
+    Ok(())
 }

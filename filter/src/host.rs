@@ -4,6 +4,7 @@
 //! a panic ends the VM and every request in it. Here every call takes and gives bytes and
 //! returns the status. Signatures are those of Proxy-Wasm ABI 0.2.1.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A status other than OK that Envoy returned for a host call.
@@ -171,9 +172,22 @@ pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
 }
 
 /// Answers the request. `status` must be in 200..=599: Envoy closes the connection without
-/// an answer on others.
-pub(crate) fn send_local_response(status: u16, details: &str, body: &str) -> Result<(), Status> {
+/// an answer on others. Envoy writes header values out as they are, so they must not hold
+/// line breaks.
+pub(crate) fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &[(&str, Cow<'_, [u8]>)],
+    body: &[u8],
+) -> Result<(), Status> {
     const NO_HEADERS: [u8; 4] = [0; 4];
+    let serialized;
+    let headers: &[u8] = if headers.is_empty() {
+        &NO_HEADERS
+    } else {
+        serialized = serialize(headers);
+        &serialized
+    };
     // SAFETY: pointers and lengths are those of live slices.
     Status::check(unsafe {
         proxy_send_local_response(
@@ -182,11 +196,29 @@ pub(crate) fn send_local_response(status: u16, details: &str, body: &str) -> Res
             details.len(),
             body.as_ptr(),
             body.len(),
-            NO_HEADERS.as_ptr(),
-            NO_HEADERS.len(),
+            headers.as_ptr(),
+            headers.len(),
             NO_GRPC_STATUS,
         )
     })
+}
+
+/// Headers as Envoy reads them: a count, a pair of lengths for each, then name and value of
+/// each, both followed by a zero byte. All numbers are 32 bits, little endian.
+fn serialize(headers: &[(&str, Cow<'_, [u8]>)]) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap_or_default().to_le_bytes();
+    let mut block = Vec::from(number(headers.len()));
+    for (name, value) in headers {
+        block.extend(number(name.len()));
+        block.extend(number(value.len()));
+    }
+    for (name, value) in headers {
+        block.extend_from_slice(name.as_bytes());
+        block.push(0);
+        block.extend_from_slice(value);
+        block.push(0);
+    }
+    block
 }
 
 /// A counter; `/stats` shows it as `wasmcustom.<name>`.

@@ -9,6 +9,7 @@
 mod apply;
 mod headers;
 mod host;
+mod random;
 mod stats;
 
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use headers::HeaderMap;
 use host::LogSeverity;
+use random::Random;
 use stats::Stats;
 
 mod entry {
@@ -36,6 +38,7 @@ mod entry {
 struct Loaded {
     engine: Engine,
     stats: Stats,
+    random: Random,
 }
 
 /// The plugin in one VM.
@@ -87,7 +90,7 @@ fn load() -> Result<Loaded, String> {
             engine.virtual_host_count()
         ),
     );
-    Ok(Loaded { engine, stats })
+    Ok(Loaded { engine, stats, random: Random::seeded() })
 }
 
 /// One request.
@@ -123,7 +126,7 @@ impl Loaded {
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
         };
-        let request = headers.request(port);
+        let request = headers.request(port, self.random.next());
         match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(forward) => {
                 let original = self.engine.sends_original_headers().then_some(&request);
@@ -132,8 +135,7 @@ impl Loaded {
                 Ok(Action::Continue)
             }
             Decision::Respond(reply) => {
-                self.stats.refused(reply.reason);
-                apply::respond(reply.status, &reply.details, &reply.body)
+                apply::respond(&reply, &self.stats)
                     .map_err(|status| format!("the answer can't be sent: {status}"))?;
                 Ok(Action::Pause)
             }
@@ -146,6 +148,7 @@ impl Loaded {
 /// Envoy's stream timeout ends it.
 fn fail_closed(fault: &str) -> Action {
     host::log(LogSeverity::Error, &format!("portolan: request refused: {fault}"));
-    let _ = apply::respond(503, "portolan_cannot_decide", "the registry filter can't decide\n");
+    let _ =
+        host::send_local_response(503, "portolan_cannot_decide", &[], b"the registry filter can't decide\n");
     Action::Pause
 }

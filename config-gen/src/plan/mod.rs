@@ -93,13 +93,17 @@ impl Plan {
     }
 
     /// The plugin config for a mesh, whose sidecars keep their own routes: only virtual hosts
-    /// that rewrite something are left, and no cluster is named.
+    /// that change or answer something are left, and no cluster is named.
     pub fn mesh_config(&self) -> config::Config {
-        let rewrites = |route: &config::Route| route.route.rewrite.is_some();
-        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(rewrites));
+        let acts = |route: &config::Route| {
+            let action = &route.route;
+            action.rewrite.is_some() || action.redirect.is_some() || action.direct_response.is_some()
+        };
+        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(acts));
         let virtual_hosts = hosts.cloned().map(|mut host| {
             for route in &mut host.routes {
                 route.route.cluster = None;
+                route.route.destinations.clear();
                 route.route.auto_sni = false;
             }
             host

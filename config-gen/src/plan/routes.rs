@@ -1,18 +1,20 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
-use portolan_engine::Pattern;
 use portolan_engine::config::{
-    DEFAULT_ROUTE_PROFILE, HeaderMatch, QueryParameterMatch, Rewrite, Route, RouteAction, RouteMatch,
-    StringMatch as Match,
+    self, Body, DirectResponse, HeaderMatch, PathRegex, QueryParameterMatch, Rewrite, Route, RouteAction,
+    RouteMatch, StringMatch as Match,
 };
+use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name};
 use crate::resource::service_entry::ProtocolClass;
-use crate::resource::virtual_service::{Destination, HttpMatch, HttpRoute, NamedMatch, StringMatch};
-use crate::resource::{Spanned, VirtualService};
+use crate::resource::virtual_service::{
+    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
+};
+use crate::resource::{Spanned, VirtualService, action};
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -136,21 +138,97 @@ fn string_match(value: &StringMatch) -> Match {
     }
 }
 
+/// What `http` does on listener port `port`; none where it leads nowhere.
 fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Option<RouteAction> {
-    let destination = &http.route.first()?.destination;
-    let host = expand(&destination.host, &service.meta.namespace);
-    // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
-    let number = destination.port.as_ref().map_or(port, |port| port.value);
-    let tls = input.registry.get(&host).and_then(|known| super::clusters::upstream_tls(input, known, number));
+    if let Some(redirect) = &http.redirect {
+        return Some(RouteAction {
+            redirect: Some(self::redirect(redirect, port)),
+            ..RouteAction::default()
+        });
+    }
+    if let Some(response) = &http.direct_response {
+        let body = response.body.as_ref().map(|body| match &body.value {
+            action::Body::Text(text) => Body::Text(text.clone()),
+            action::Body::Base64(text) => Body::Base64(text.clone()),
+        });
+        let status = u16::try_from(response.status.as_ref()?.value).ok()?;
+        return Some(RouteAction {
+            direct_response: Some(DirectResponse { status, body }),
+            ..RouteAction::default()
+        });
+    }
+    let mut destinations =
+        drawn(&http.route).map(|route| destination(input, service, route, port)).collect::<Vec<_>>();
+    // One alone has no use for a weight (VS-ROUTE-01).
+    let only = if http.route.len() == 1 { destinations.pop() } else { None };
+    if only.is_none() && destinations.is_empty() {
+        return None;
+    }
     Some(RouteAction {
-        cluster: Some(cluster_name(&host, number)),
-        route_profile: DEFAULT_ROUTE_PROFILE.to_owned(),
-        auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
+        auto_sni: only.as_ref().is_some_and(|only| only.auto_sni),
+        cluster: only.map(|only| only.cluster),
+        destinations,
         rewrite: http.rewrite.as_ref().map(|rewrite| Rewrite {
             path: rewrite.uri.as_ref().map(|uri| uri.value.clone()),
+            path_regex: rewrite.uri_regex.as_ref().and_then(path_regex),
             authority: rewrite.authority.as_ref().map(|authority| authority.value.clone()),
         }),
+        ..RouteAction::default()
     })
+}
+
+/// The destinations that get a share: one alone, or those with a weight (VS-ROUTE-01,
+/// VS-ROUTE-02).
+fn drawn(route: &[RouteDestination]) -> impl Iterator<Item = &RouteDestination> {
+    route.iter().filter(|entry| route.len() == 1 || weight(entry) > 0)
+}
+
+fn weight(route: &RouteDestination) -> u32 {
+    route.weight.as_ref().and_then(|weight| u32::try_from(weight.value).ok()).unwrap_or_default()
+}
+
+fn destination(
+    input: &Input<'_>,
+    service: &VirtualService,
+    route: &RouteDestination,
+    port: u16,
+) -> config::Destination {
+    let host = expand(&route.destination.host, &service.meta.namespace);
+    // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
+    let number = route.destination.port.as_ref().map_or(port, |port| port.value);
+    let tls = input.registry.get(&host).and_then(|known| super::clusters::upstream_tls(input, known, number));
+    config::Destination {
+        cluster: cluster_name(&host, number),
+        weight: weight(route),
+        auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
+    }
+}
+
+fn path_regex(regex: &action::RegexRewrite) -> Option<PathRegex> {
+    Some(PathRegex {
+        pattern: regex.pattern.as_ref()?.value.clone(),
+        replacement: regex.replacement.as_ref()?.value.clone(),
+    })
+}
+
+fn redirect(redirect: &action::Redirect, listener_port: u16) -> config::Redirect {
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+    let scheme = text(&redirect.scheme);
+    let port = match (&redirect.port, redirect.derive_port.as_ref().map(|derive| derive.as_str())) {
+        (Some(port), _) => u16::try_from(port.value).ok(),
+        (None, Some("FROM_REQUEST_PORT")) => Some(listener_port),
+        (None, _) => None,
+    };
+    // VS-RD-07: no scheme counts as `http` here.
+    let default = if scheme.as_deref() == Some("https") { 443 } else { 80 };
+    config::Redirect {
+        code: redirect.code.as_ref().and_then(|code| u16::try_from(code.value).ok()).unwrap_or(301),
+        scheme,
+        authority: text(&redirect.authority),
+        port: port.filter(|port| *port != default),
+        path: text(&redirect.uri),
+        prefix: text(&redirect.prefix_rewrite),
+    }
 }
 
 /// Reports what is wrong with the routes of `service` whatever the request.
@@ -160,20 +238,24 @@ pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &m
         for (entry_index, entry) in http.matches.iter().enumerate() {
             check_patterns(service, entry, &format!("{field}.match[{entry_index}]"), diagnostics);
         }
-        if let [_, second, ..] = http.route.as_slice() {
+        if let Some(rewrite) = &http.rewrite
+            && let Some(regex) = &rewrite.uri_regex
+            && let Some(PathRegex { pattern, replacement }) = path_regex(regex)
+            && let Err(error) = PathSubstitution::new(&pattern, &replacement)
+        {
             diagnostics.push(
-                Diagnostic::error(
-                    "weights-not-supported",
-                    "this version can't divide requests among several destinations",
-                )
-                .resource(service.meta.title())
-                .at(second.span)
-                .field(format!("{field}.route[1]"))
-                .rule("VS-ROUTE-02")
-                .help("keep one destination"),
+                Diagnostic::error("invalid-regex", error.to_string())
+                    .resource(service.meta.title())
+                    .at(regex.span)
+                    .field(format!("{field}.rewrite.uriRegexRewrite"))
+                    .rule("VAL-VS-16")
+                    .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
         }
         for (route_index, route) in http.route.iter().enumerate() {
+            if !drawn(&http.route).any(|drawn| drawn.span == route.span) {
+                continue;
+            }
             check_destination(
                 input,
                 service,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::action::{self, DirectResponse, Redirect, RegexRewrite};
 use super::read::{boolean, filled, int, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
@@ -33,6 +34,10 @@ pub struct HttpRoute {
     pub route: Vec<RouteDestination>,
     /// Rewrite before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// Sends the client elsewhere, in place of `route`.
+    pub redirect: Option<Redirect>,
+    /// Answers the client, in place of `route`.
+    pub direct_response: Option<DirectResponse>,
     /// The whole route.
     pub span: Span,
 }
@@ -120,6 +125,8 @@ pub struct Rewrite {
     pub uri: Option<Spanned<String>>,
     /// New `:authority` (VS-RW-12).
     pub authority: Option<Spanned<String>>,
+    /// Replaces parts of the path by pattern (VS-RW-11).
+    pub uri_regex: Option<RegexRewrite>,
     /// The whole rewrite.
     pub span: Span,
 }
@@ -145,6 +152,8 @@ fn http_route(node: &Node) -> HttpRoute {
         matches: list("match").iter().map(http_match).collect(),
         route: list("route").iter().filter_map(route_destination).collect(),
         rewrite: node.get("rewrite").map(rewrite),
+        redirect: node.get("redirect").map(action::redirect),
+        direct_response: node.get("directResponse").map(action::direct_response),
         span: node.span,
     }
 }
@@ -225,5 +234,10 @@ fn route_destination(node: &Node) -> Option<RouteDestination> {
 }
 
 fn rewrite(node: &Node) -> Rewrite {
-    Rewrite { uri: filled(node.get("uri")), authority: filled(node.get("authority")), span: node.span }
+    Rewrite {
+        uri: filled(node.get("uri")),
+        authority: filled(node.get("authority")),
+        uri_regex: node.get("uriRegexRewrite").map(action::regex_rewrite),
+        span: node.span,
+    }
 }

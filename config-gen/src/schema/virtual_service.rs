@@ -20,10 +20,8 @@ const HTTP_ROUTE: Object = object(&[
     field("name", STRING).rule("VS-ORD-05"),
     field("match", list(&Ty::Object(&HTTP_MATCH))).rule("VS-ORD-03"),
     field("route", list(&Ty::Object(&HTTP_DESTINATION))).rule("VS-ROUTE-01"),
-    field("redirect", Ty::Object(&REDIRECT)).refused("redirects are not answered").rule("VS-RD-01"),
-    field("directResponse", Ty::Object(&DIRECT_RESPONSE))
-        .refused("direct responses are not sent")
-        .rule("VS-DR-01"),
+    field("redirect", Ty::Object(&REDIRECT)).rule("VS-RD-01"),
+    field("directResponse", Ty::Object(&DIRECT_RESPONSE)).rule("VS-DR-01"),
     field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
     field("timeout", DURATION).refused("timeouts are not set").rule("VS-TO-01"),
@@ -83,31 +81,33 @@ const PORT_SELECTOR: Object = object(&[field("number", PORT_NUMBER).required().r
 const REWRITE: Object = object(&[
     field("uri", STRING).rule("VS-RW-01"),
     field("authority", STRING).rule("VS-RW-12"),
-    field("uriRegexRewrite", Ty::Object(&REGEX_REWRITE))
-        .refused("parts of a path are not replaced by pattern")
-        .rule("VS-RW-11"),
+    field("uriRegexRewrite", Ty::Object(&REGEX_REWRITE)).rule("VS-RW-11"),
 ]);
 
-const REGEX_REWRITE: Object = object(&[field("match", Ty::Text), field("rewrite", Ty::Text)]);
+const REGEX_REWRITE: Object =
+    object(&[field("match", Ty::Text).rule("VS-RW-11"), field("rewrite", Ty::Text).rule("VS-RW-11")]);
 
 const REDIRECT: Object = object(&[
-    field("uri", STRING),
-    field("prefixRewrite", STRING),
-    field("authority", STRING),
-    field("port", UINT32),
-    field("derivePort", Ty::Enum(DERIVE_PORT)),
-    field("scheme", STRING),
-    field("redirectCode", UINT32),
+    field("uri", STRING).rule("VS-RD-02"),
+    field("prefixRewrite", STRING).rule("VS-RD-04"),
+    field("authority", STRING).rule("VS-RD-05"),
+    field("port", UINT32).rule("VS-RD-07"),
+    field("derivePort", Ty::Enum(DERIVE_PORT)).rule("VS-RD-09"),
+    field("scheme", STRING).rule("VS-RD-06"),
+    field("redirectCode", UINT32).rule("VS-RD-01"),
 ])
 .exclusive("VAL-CRD-17", &[&["port", "derivePort"]]);
 
 const DERIVE_PORT: &[Choice] = &[choice("FROM_PROTOCOL_DEFAULT"), choice("FROM_REQUEST_PORT")];
 
-const DIRECT_RESPONSE: Object =
-    object(&[field("status", UINT32).required(), field("body", Ty::Object(&BODY))]);
+const DIRECT_RESPONSE: Object = object(&[
+    field("status", UINT32).required().rule("VS-DR-01"),
+    field("body", Ty::Object(&BODY)).rule("VS-DR-02"),
+]);
 
-const BODY: Object = object(&[field("string", Ty::Text), field("bytes", Ty::Text)])
-    .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
+const BODY: Object =
+    object(&[field("string", Ty::Text).rule("VS-DR-02"), field("bytes", Ty::Text).rule("VS-DR-02")])
+        .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
 
 const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
 

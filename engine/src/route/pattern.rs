@@ -40,28 +40,12 @@ pub struct InvalidPattern(String);
 impl Pattern {
     /// Compiles `pattern`.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        if pattern.is_empty() {
-            return Err(InvalidPattern("the regex is empty".into()));
-        }
-        let length = pattern.chars().count();
-        if length > MAX_PATTERN_LENGTH {
-            return Err(InvalidPattern(format!(
-                "the regex has {length} characters, at most {MAX_PATTERN_LENGTH} are allowed"
-            )));
-        }
         if pattern == ".*" {
             return Ok(Self(Kind::AnyLine));
         }
-        let build = |text: &str| {
-            RegexBuilder::new(text)
-                .unicode(false)
-                .size_limit(MAX_COMPILED_SIZE)
-                .dfa_size_limit(MAX_COMPILED_SIZE)
-                .build()
-        };
         // Alone first: wrapped, `a)(b` would compile.
-        build(pattern).map_err(describe)?;
-        let whole = build(&format!(r"\A(?:{pattern})\z")).map_err(describe)?;
+        compile(pattern)?;
+        let whole = build(&format!(r"\A(?:{pattern})\z"))?;
         Ok(Self(Kind::Regex(Box::new(whole))))
     }
 
@@ -71,6 +55,35 @@ impl Pattern {
             Kind::AnyLine => !text.contains(&b'\n'),
             Kind::Regex(regex) => regex.is_match(text),
         }
+    }
+}
+
+/// Compiles `pattern`, which may match anywhere.
+pub(crate) fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
+    if pattern.is_empty() {
+        return Err(InvalidPattern("the regex is empty".into()));
+    }
+    let length = pattern.chars().count();
+    if length > MAX_PATTERN_LENGTH {
+        return Err(InvalidPattern(format!(
+            "the regex has {length} characters, at most {MAX_PATTERN_LENGTH} are allowed"
+        )));
+    }
+    build(pattern)
+}
+
+fn build(text: &str) -> Result<Regex, InvalidPattern> {
+    RegexBuilder::new(text)
+        .unicode(false)
+        .size_limit(MAX_COMPILED_SIZE)
+        .dfa_size_limit(MAX_COMPILED_SIZE)
+        .build()
+        .map_err(describe)
+}
+
+impl InvalidPattern {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
     }
 }
 

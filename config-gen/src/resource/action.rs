@@ -1,0 +1,89 @@
+//! What a route of a VirtualService does besides forwarding (spec sections 4.4 to 4.8).
+
+use super::Spanned;
+use super::read::{filled, int, string};
+use crate::input::node::Node;
+use crate::source::Span;
+
+/// Parts of a path that are replaced by pattern (VS-RW-11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegexRewrite {
+    /// RE2 syntax; it need not match the whole path.
+    pub pattern: Option<Spanned<String>>,
+    /// The replacement with `\1` for groups.
+    pub replacement: Option<Spanned<String>>,
+    /// The whole of it.
+    pub span: Span,
+}
+
+/// Where the client is sent instead (spec 4.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// New path (VS-RD-02).
+    pub uri: Option<Spanned<String>>,
+    /// New prefix of the path (VS-RD-04).
+    pub prefix_rewrite: Option<Spanned<String>>,
+    /// New host (VS-RD-05).
+    pub authority: Option<Spanned<String>>,
+    /// Port to name.
+    pub port: Option<Spanned<u32>>,
+    /// Where the port comes from, in place of `port`.
+    pub derive_port: Option<Spanned<String>>,
+    /// New scheme (VS-RD-06).
+    pub scheme: Option<Spanned<String>>,
+    /// Status (VS-RD-01); 0 counts as absent.
+    pub code: Option<Spanned<u32>>,
+    /// The whole redirect.
+    pub span: Span,
+}
+
+/// A fixed answer (spec 4.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectResponse {
+    /// Status.
+    pub status: Option<Spanned<u32>>,
+    /// Body.
+    pub body: Option<Spanned<Body>>,
+    /// The whole answer.
+    pub span: Span,
+}
+
+/// The body of a fixed answer (VS-DR-02).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// As it is.
+    Text(String),
+    /// Bytes in base64.
+    Base64(String),
+}
+
+pub(super) fn regex_rewrite(node: &Node) -> RegexRewrite {
+    RegexRewrite {
+        pattern: filled(node.get("match")),
+        replacement: filled(node.get("rewrite")),
+        span: node.span,
+    }
+}
+
+pub(super) fn redirect(node: &Node) -> Redirect {
+    Redirect {
+        uri: filled(node.get("uri")),
+        prefix_rewrite: filled(node.get("prefixRewrite")),
+        authority: filled(node.get("authority")),
+        port: int(node.get("port")),
+        derive_port: filled(node.get("derivePort")),
+        scheme: filled(node.get("scheme")),
+        code: int(node.get("redirectCode")).filter(|code| code.value != 0),
+        span: node.span,
+    }
+}
+
+pub(super) fn direct_response(node: &Node) -> DirectResponse {
+    let part = |name: &str| node.get("body").and_then(|body| string(body.get(name)));
+    let text = part("string").map(|text| text.map(Body::Text));
+    DirectResponse {
+        status: int(node.get("status")),
+        body: text.or_else(|| part("bytes").map(|text| text.map(Body::Base64))),
+        span: node.span,
+    }
+}

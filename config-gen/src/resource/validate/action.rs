@@ -1,0 +1,249 @@
+//! VAL-VS rules for what a route does besides forwarding.
+
+use super::super::action::{Body, DirectResponse, Redirect, RegexRewrite};
+use super::super::virtual_service::{HttpRoute, StringMatch};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::input::node::Node;
+use crate::source::Span;
+
+/// Largest body of a direct response, and from which on it is warned about (VS-DR-03).
+const MAX_BODY: usize = 1 << 20;
+const LARGE_BODY: usize = 100 << 10;
+
+pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
+    exclusive(node, out);
+    if let Some(rewrite) = &route.rewrite
+        && let Some(regex) = &rewrite.uri_regex
+    {
+        regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+    }
+    if let Some(redirect) = &route.redirect {
+        self::redirect(redirect, route, out);
+    }
+    if let Some(response) = &route.direct_response {
+        direct_response(response, out);
+    }
+}
+
+/// VAL-VS-06: what can't stand beside a redirect or a direct response.
+fn exclusive(node: &Node, out: &mut Diagnostics) {
+    for (action, others) in [
+        ("redirect", &["route", "directResponse", "rewrite", "fault"][..]),
+        ("directResponse", &["route", "rewrite", "fault"]),
+    ] {
+        let Some(given) = node.get(action) else { continue };
+        for other in others {
+            if let Some(entry) = node.entry(other).filter(|entry| !entry.node.is_null()) {
+                out.push(
+                    Diagnostic::error(
+                        "exclusive-fields",
+                        format!("`{other}` has no place beside `{action}`"),
+                    )
+                    .at(entry.key_span)
+                    .also(format!("`{action}` stands at"), given.span)
+                    .rule("VAL-VS-06"),
+                );
+            }
+        }
+    }
+}
+
+/// VAL-VS-16; the syntax is checked by the engine.
+fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics) {
+    let error =
+        |message: &str| Diagnostic::error("invalid-rewrite", message).at(regex.span).rule("VAL-VS-16");
+    if let Some(uri) = uri {
+        out.push(error("`uri` and `uriRegexRewrite` exclude each other").also("`uri` stands at", uri));
+    }
+    if regex.pattern.is_none() || regex.replacement.is_none() {
+        out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// VAL-VS-17.
+fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
+    let error = |message: String, span: Span| {
+        Diagnostic::error("invalid-redirect", message).at(span).rule("VAL-VS-17")
+    };
+    if let (Some(uri), Some(prefix)) = (&redirect.uri, &redirect.prefix_rewrite) {
+        out.push(
+            error("`uri` and `prefixRewrite` exclude each other".to_owned(), prefix.span)
+                .also("`uri` stands at", uri.span),
+        );
+    }
+    if let Some(prefix) = &redirect.prefix_rewrite {
+        let other = route.matches.iter().filter_map(|entry| entry.uri.as_ref());
+        for uri in other.filter(|uri| !matches!(uri.value, StringMatch::Prefix(_))) {
+            out.push(
+                error("`prefixRewrite` needs `uri.prefix` in every match".to_owned(), prefix.span)
+                    .also("this one has another condition on the path", uri.span),
+            );
+        }
+    }
+    let texts = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority];
+    for text in texts.into_iter().flatten() {
+        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+            out.push(error("blanks and control characters can't be sent here".to_owned(), text.span));
+        }
+    }
+    let texts_given = texts.into_iter().any(Option::is_some);
+    if !texts_given && redirect.port.is_none() && redirect.derive_port.is_none() && redirect.scheme.is_none()
+    {
+        out.push(
+            error("this redirect leads to where the request came".to_owned(), redirect.span)
+                .rule("VS-RD-11")
+                .help("set `uri`, `prefixRewrite`, `authority`, `port` or `scheme`"),
+        );
+    }
+    if let Some(code) = &redirect.code
+        && !matches!(code.value, 301 | 302 | 303 | 307 | 308)
+    {
+        out.push(
+            error(format!("{} is no status of a redirect", code.value), code.span)
+                .rule("VS-RD-01")
+                .help("it can be 301, 302, 303, 307 or 308"),
+        );
+    }
+    if let Some(scheme) = &redirect.scheme
+        && !matches!(scheme.as_str(), "http" | "https")
+    {
+        out.push(
+            error(format!("`{}` is neither `http` nor `https`", scheme.value), scheme.span).rule("VS-RD-06"),
+        );
+    }
+    if let Some(port) = &redirect.port
+        && !(1..=65_535).contains(&port.value)
+    {
+        out.push(error(format!("{} is no port", port.value), port.span));
+    }
+}
+
+/// VAL-VS-18.
+fn direct_response(response: &DirectResponse, out: &mut Diagnostics) {
+    if let Some(status) = &response.status
+        && !(200..=599).contains(&status.value)
+    {
+        let mut message = format!("{} is not between 200 and 599", status.value);
+        if status.value == 600 {
+            message.push_str(", though Istio lets it pass");
+        }
+        out.push(Diagnostic::error("invalid-direct-response", message).at(status.span).rule("VAL-VS-18"));
+    }
+    let Some(body) = &response.body else { return };
+    let size = match &body.value {
+        Body::Text(text) => text.len(),
+        Body::Base64(text) => match portolan_engine::decode_base64(text) {
+            Some(bytes) => bytes.len(),
+            None => {
+                out.push(
+                    Diagnostic::error("invalid-direct-response", "this is not base64")
+                        .at(body.span)
+                        .rule("VS-DR-02")
+                        .help("write text in `string`"),
+                );
+                return;
+            }
+        },
+    };
+    if size > MAX_BODY {
+        out.push(
+            Diagnostic::error(
+                "invalid-direct-response",
+                format!("the body has {size} bytes, and 1 MB is the limit"),
+            )
+            .at(body.span)
+            .rule("VS-DR-03"),
+        );
+    } else if size > LARGE_BODY {
+        out.push(
+            Diagnostic::warning(
+                "large-direct-response",
+                format!("the body has {size} bytes, which every Envoy keeps in memory"),
+            )
+            .at(body.span)
+            .rule("VS-DR-03"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check;
+
+    fn case(http: &str) -> String {
+        format!("hosts: [a]\nhttp: [{{{http}}}]")
+    }
+
+    #[test]
+    fn redirects() {
+        let redirect = |fields: &str| case(&format!("redirect: {{{fields}}}"));
+        const BAD: &[&str] = &["error invalid-redirect VAL-VS-17"];
+        check(
+            "VirtualService",
+            &[
+                (&redirect("uri: /x, authority: b, scheme: https, port: 8443, redirectCode: 308"), &[]),
+                (&redirect("derivePort: FROM_REQUEST_PORT"), &[]),
+                (&redirect("scheme: https, redirectCode: 0"), &[]),
+                (&redirect(""), &["error invalid-redirect VS-RD-11"]),
+                (&redirect("uri: /x, prefixRewrite: /y"), BAD),
+                (&redirect("uri: \"/x\\ry\""), BAD),
+                (&redirect("uri: /x, redirectCode: 304"), &["error invalid-redirect VS-RD-01"]),
+                (&redirect("scheme: ftp"), &["error invalid-redirect VS-RD-06"]),
+                (&redirect("port: 0"), BAD),
+                (
+                    &redirect("port: 80, derivePort: FROM_REQUEST_PORT"),
+                    &["error exclusive-fields VAL-CRD-17"],
+                ),
+                (&case("match: [{uri: {exact: /}}], redirect: {prefixRewrite: /b}"), BAD),
+                (&case("match: [{uri: {prefix: /}}, {}], redirect: {prefixRewrite: /b}"), &[]),
+                (
+                    &case("redirect: {uri: /x}, route: [{destination: {host: b}}], rewrite: {uri: /}"),
+                    &["error exclusive-fields VAL-VS-06", "error exclusive-fields VAL-VS-06"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn direct_responses() {
+        let large = format!("status: 200, body: {{string: {}}}", "a".repeat(102_401));
+        let response = |fields: &str| case(&format!("directResponse: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (&response("status: 503, body: {string: down}"), &[]),
+                (&response("status: 200, body: {bytes: Zm9v}"), &[]),
+                (&response("status: 600"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("status: 199"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("body: {string: a}"), &["error missing-field VAL-CRD-18"]),
+                (&response("status: 200, body: {bytes: '?'}"), &["error invalid-direct-response VS-DR-02"]),
+                (
+                    &response("status: 200, body: {bytes: '', string: ''}"),
+                    &["error exclusive-fields VAL-CRD-17"],
+                ),
+                (&response(&large), &["warning large-direct-response VS-DR-03"]),
+                (
+                    &case("directResponse: {status: 200}, redirect: {uri: /}"),
+                    &["error exclusive-fields VAL-VS-06"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn regex_rewrites() {
+        let rewrite =
+            |fields: &str| case(&format!("route: [{{destination: {{host: b}}}}], rewrite: {{{fields}}}"));
+        const BAD: &[&str] = &["error invalid-rewrite VAL-VS-16"];
+        check(
+            "VirtualService",
+            &[
+                (&rewrite("uriRegexRewrite: {match: /a, rewrite: /b}"), &[]),
+                (&rewrite("uriRegexRewrite: {match: /a}"), BAD),
+                (&rewrite("uriRegexRewrite: {match: /a, rewrite: ''}"), BAD),
+                (&rewrite("uriRegexRewrite: {}"), BAD),
+                (&rewrite("uri: /x, uriRegexRewrite: {match: /a, rewrite: /b}"), BAD),
+            ],
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! What a matched route does (spec sections 4.3 to 4.8), in a real Envoy.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context as _, Result, ensure};
+use portolan_e2e::raw::{self, Head};
+use portolan_e2e::upstream::{SeenRequest, echo};
+use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, places};
+
+/// Two plaintext upstreams that echo, `a.example.com` and `b.example.com`.
+struct World {
+    a: Upstream,
+    b: Upstream,
+    dns: DnsServer,
+}
+
+const HOSTS: [&str; 2] = ["a.example.com", "b.example.com"];
+
+impl World {
+    fn new() -> Result<Self> {
+        let upstream = |name: &str| Upstream::builder().name(name).handler(echo()).start();
+        Ok(Self {
+            a: upstream("a")?,
+            b: upstream("b")?,
+            dns: DnsServer::start(&HOSTS.map(|host| (host, Ipv4Addr::LOCALHOST)))?,
+        })
+    }
+
+    /// A set-up where the hosts `v0`, `v1`, ... have one of these `http` lists each.
+    fn setup(&self, version: &str, http: &[&str]) -> Result<Setup> {
+        let mut setup = Setup::with_listeners(version)?
+            .option("--dns-resolver", self.dns.addr().to_string())
+            .option("--upstream-port", format!("a.example.com:80={}", self.a.addr().port()))
+            .option("--upstream-port", format!("b.example.com:80={}", self.b.addr().port()));
+        for host in HOSTS {
+            setup = setup.yaml(&format!(
+                "apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {host}}}
+spec: {{hosts: [{host}], location: MESH_EXTERNAL, resolution: DNS, ports: [{{number: 80, name: http, protocol: HTTP}}]}}
+"
+            ))?;
+        }
+        for (index, http) in http.iter().enumerate() {
+            setup = setup.yaml(&format!(
+                "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: v{index}}}
+spec: {{hosts: [v{index}], http: {http}}}
+"
+            ))?;
+        }
+        Ok(setup)
+    }
+
+    fn start(&self, version: &str, http: &[&str]) -> Result<Portolan> {
+        self.setup(version, http)?.start()
+    }
+
+    /// The only request that `a` has seen since it was asked last.
+    fn seen_by_a(&self) -> Result<SeenRequest> {
+        let mut seen = self.a.requests();
+        self.a.clear();
+        ensure!(seen.len() == 1, "{} requests", seen.len());
+        seen.pop().context("none")
+    }
+}
+
+fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
+    for version in places::envoy_versions()? {
+        println!("Envoy {version}");
+        test(&version)?;
+    }
+    Ok(())
+}
+
+const TO_A: &str = "route: [{destination: {host: a.example.com}}]";
+
+/// Requests in one connection: the bodies of the answers, one after the other.
+fn many(portolan: &Portolan, host: &str, count: usize) -> Result<String> {
+    let mut requests = Vec::new();
+    for index in 0..count {
+        let mut head = Head::new("GET", "/").header("host", host);
+        if index + 1 == count {
+            head = head.header("connection", "close");
+        }
+        requests.extend(head.finish());
+    }
+    let bytes = raw::exchange_to_end(portolan.http()?, &requests, raw::LIMIT)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[test]
+fn requests_are_divided_by_weight() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let weighted = |a: u32, b: u32| {
+            format!(
+                "[{{route: [{{destination: {{host: a.example.com}}, weight: {a}}}, {{destination: {{host: b.example.com}}, weight: {b}}}]}}]"
+            )
+        };
+        let portolan = world.start(version, &[&weighted(1, 3), &weighted(0, 5)])?;
+        let draw = |host: &str, count: usize| -> Result<(f64, f64)> {
+            world.a.clear();
+            world.b.clear();
+            let answers = many(&portolan, host, count)?;
+            assert_eq!(answers.matches("200 OK").count(), count);
+            Ok((world.a.requests().len() as f64, world.b.requests().len() as f64))
+        };
+        let (a, b) = draw("v0", 1000)?;
+        let chi_square = (a - 250.0).powi(2) / 250.0 + (b - 750.0).powi(2) / 750.0;
+        // One degree of freedom, 0.01 %.
+        assert!(chi_square < 15.14, "VS-ROUTE-02: {a} and {b}");
+        assert_eq!(draw("v1", 50)?, (0.0, 50.0), "TV-65");
+        Ok(())
+    })
+}
+
+#[test]
+fn parts_of_a_path_are_replaced_by_pattern() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let rewrite = format!(
+            "[{{rewrite: {{uriRegexRewrite: {{match: '/user/([0-9]+)', rewrite: '/u/\\1'}}}}, {TO_A}}}]"
+        );
+        let portolan = world.start(version, &[&rewrite])?;
+        raw::get_plain(portolan.http()?, "v0", "/api/user/42/x?q=/user/1")?;
+        assert_eq!(world.seen_by_a()?.path, "/api/u/42/x?q=/user/1", "TV-59");
+        Ok(())
+    })
+}
+
+#[test]
+fn redirects_and_direct_responses_are_answered_here() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let portolan = world.start(
+            version,
+            &[
+                "[{match: [{uri: {prefix: /foo}}], redirect: {prefixRewrite: /bar, redirectCode: 308}}, {match: [{uri: {exact: /port}}], redirect: {derivePort: FROM_REQUEST_PORT, scheme: https}}, {redirect: {authority: n.example.com}}]",
+                "[{match: [{uri: {prefix: /bytes}}], directResponse: {status: 200, body: {bytes: AP8=}}}, {directResponse: {status: 503, body: {string: down}}}]",
+            ],
+        )?;
+        let http = portolan.http()?;
+        for (id, path, status, location) in [
+            ("TV-73", "/p?q", 301, "http://n.example.com/p?q"),
+            ("TV-77", "/foo/x?q", 308, "http://v0/bar/x?q"),
+            ("VS-RD-09", "/port", 301, "https://v0:80/port"),
+        ] {
+            let response = raw::get_plain(http, "v0", path)?;
+            assert_eq!(
+                (response.status, response.header("location").as_deref()),
+                (status, Some(location)),
+                "{id}"
+            );
+            assert!(response.body.is_empty());
+        }
+        let down = raw::get_plain(http, "v1", "/")?;
+        assert_eq!((down.status, down.text().as_str()), (503, "down"), "TV-79");
+        assert_eq!(down.header("content-type").as_deref(), Some("text/plain"), "VS-DR-04");
+        assert_eq!(raw::get_plain(http, "v1", "/bytes")?.body, b"\0\xff");
+        let head = raw::request(http, &Head::new("HEAD", "/").header("host", "v1").finish())?;
+        assert_eq!((head.status, head.body.len()), (503, 0));
+        assert_eq!(world.a.requests().len(), 0);
+        assert_eq!((portolan.counter("redirected")?, portolan.counter("direct_response")?), (3, 3));
+        assert_eq!(portolan.counter("refused.no_route")?, 0, "they are no refusals");
+        let line = portolan.access_log_line(|line| line["authority"] == "v1")?;
+        assert_eq!(line["reason"], "direct_response{VirtualService_default/v1_http[1]}");
+        Ok(())
+    })
+}
