@@ -169,3 +169,50 @@ fn redirects_and_direct_responses_are_answered_here() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn headers_are_changed_both_ways() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let portolan = world
+            .setup(
+                version,
+                &[
+                    "[{headers: {request: {set: {x: r}, remove: [gone]}, response: {set: {x-r: '100%%'}, remove: [content-type]}}, route: [{destination: {host: a.example.com}, headers: {request: {set: {x: d}, add: {x: '%REQ(y)%/%REQ(:path)%'}}}}]}]",
+                    "[{headers: {request: {set: {x: r}}}, route: [{destination: {host: a.example.com}, weight: 1, headers: {request: {set: {x: d, host: up.example.com}}}}, {destination: {host: b.example.com}, weight: 0}]}]",
+                    "[{match: [{uri: {exact: /r}}], redirect: {uri: /x}, headers: {response: {add: {x-r: a}}}}, {directResponse: {status: 418, body: {string: tea}}, headers: {response: {set: {content-type: text/tea}}}}]",
+                    "[{headers: {response: {set: {x-r: a}}}, route: [{destination: {host: nowhere.example.com}}]}]",
+                ],
+            )?
+            .option("--accept", "unknown-destination")
+            .start()?;
+        let http = portolan.http()?;
+        let response = raw::get(http, "v0", "/p", &[("x", "0"), ("gone", "1"), ("y", "why")])?;
+        assert_eq!(response.header("x-r").as_deref(), Some("100%"), "VS-HDR-09");
+        assert_eq!(response.header("content-type"), None, "VS-HDR-12");
+        let seen = world.seen_by_a()?;
+        let lines = |seen: &SeenRequest| -> Vec<String> {
+            let lines = seen.headers.iter().filter(|(name, _)| name == "x");
+            lines.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
+        };
+        assert_eq!(lines(&seen), ["d", "why//p"], "TV-68, VS-HDR-13");
+        assert_eq!(seen.header("gone"), None);
+        raw::get_plain(http, "v1", "/")?;
+        let seen = world.seen_by_a()?;
+        assert_eq!(lines(&seen), ["r"], "TV-69");
+        assert_eq!(seen.host, "up.example.com", "VS-HDR-06, VS-RW-14");
+        let redirect = raw::get_plain(http, "v2", "/r")?;
+        assert_eq!((redirect.status, redirect.header("x-r").as_deref()), (301, Some("a")), "VS-HDR-12");
+        let tea = raw::get_plain(http, "v2", "/")?;
+        assert_eq!((tea.status, tea.header("content-type").as_deref()), (418, Some("text/tea")), "VS-DR-04");
+        let lost = raw::get_plain(http, "v3", "/")?;
+        assert_eq!(
+            (lost.status, lost.header("x-r").as_deref()),
+            (503, Some("a")),
+            "VS-HDR-12: Envoy's own answers"
+        );
+        // A stream without operations beside those with them.
+        assert_eq!(raw::get_plain(http, "a.example.com", "/")?.header("x-r"), None);
+        Ok(())
+    })
+}

@@ -211,6 +211,13 @@ pub struct RouteAction {
     /// What is replaced on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Changes of the request's headers. With several destinations theirs come first
+    /// (VS-HDR-04).
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub request_headers: HeaderOperations,
+    /// Changes of the response's headers, those of local replies included (VS-HDR-12).
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub response_headers: HeaderOperations,
     /// In place of forwarding: send the client elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
@@ -227,6 +234,8 @@ impl Default for RouteAction {
             route_profile: default_route_profile(),
             auto_sni: false,
             rewrite: None,
+            request_headers: HeaderOperations::default(),
+            response_headers: HeaderOperations::default(),
             redirect: None,
             direct_response: None,
         }
@@ -244,6 +253,38 @@ pub struct Destination {
     /// As [`RouteAction::auto_sni`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_sni: bool,
+    /// New Host header, unless the route itself sets one (VS-RW-14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// As [`RouteAction::request_headers`].
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub request_headers: HeaderOperations,
+    /// As [`RouteAction::response_headers`].
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub response_headers: HeaderOperations,
+}
+
+/// Changes of headers: all removals first, then all that is set, then all that is added
+/// (VS-HDR-02). Values may hold `%%` and, on requests, `%REQ(X)%` (GAP-07).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderOperations {
+    /// Names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Names and values, each in place of what is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// Names and values, each a line of its own (VS-HDR-13).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<(String, String)>,
+}
+
+impl HeaderOperations {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a client is sent instead (spec section 4.6). What is none stays as requested.

@@ -1,6 +1,7 @@
 //! What is to be done with a request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::refusal::Reason;
 
@@ -34,6 +35,50 @@ pub struct Forward<'t> {
     pub dial: Option<(Vec<u8>, u16)>,
     /// The host is named by a VirtualService only (GAP-01).
     pub unregistered: bool,
+    /// Changes of the request's headers, in this order and before all others (VS-HDR-11).
+    pub headers: Vec<HeaderChange<'t>>,
+    /// Changes of the response's headers.
+    pub response: Option<&'t Arc<ResponseHeaders>>,
+}
+
+/// A change of a header; names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderChange<'t> {
+    /// All lines of that name.
+    Remove(Cow<'t, str>),
+    /// In place of all lines of that name.
+    Set(Cow<'t, str>, Cow<'t, [u8]>),
+    /// One line more (VS-HDR-13).
+    Add(Cow<'t, str>, Cow<'t, [u8]>),
+}
+
+/// What a route changes in responses, whoever sends them (VS-HDR-12).
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResponseHeaders(Vec<HeaderChange<'static>>);
+
+impl ResponseHeaders {
+    pub(crate) fn new(changes: Vec<HeaderChange<'static>>) -> Self {
+        Self(changes)
+    }
+
+    /// Makes the changes in the headers of an answer of our own, before it is sent.
+    pub(crate) fn apply<'t>(&'t self, headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
+        for change in &self.0 {
+            match change {
+                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
+                HeaderChange::Set(name, value) => {
+                    headers.retain(|(known, _)| known != name);
+                    headers.push((name, Cow::Borrowed(value)));
+                }
+                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
+            }
+        }
+    }
+
+    /// The changes in order. No value holds a line break.
+    pub fn changes(&self) -> &[HeaderChange<'static>] {
+        &self.0
+    }
 }
 
 /// An answer of our own.

@@ -277,3 +277,124 @@ mod direct_responses {
         );
     }
 }
+
+mod header_operations {
+    use super::*;
+    use portolan_engine::HeaderChange;
+
+    /// The lines of header `x` as the upstream sees them.
+    fn x(action: Value, headers: &[(&[u8], &[u8])], random: u64) -> Vec<String> {
+        let engine = engine(action);
+        let forward = forward(&engine, &Request { headers, random, ..get("/") });
+        let mut lines: Vec<String> = headers
+            .iter()
+            .filter(|(name, _)| *name == b"x")
+            .map(|(_, value)| text(value).to_owned())
+            .collect();
+        for change in &forward.headers {
+            match change {
+                HeaderChange::Remove(name) if name == "x" => lines.clear(),
+                HeaderChange::Set(name, value) if name == "x" => lines = vec![text(value).to_owned()],
+                HeaderChange::Add(name, value) if name == "x" => lines.push(text(value).to_owned()),
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    const X0: &[(&[u8], &[u8])] = &[(b":path", b"/p"), (b"x", b"0"), (b"y", b"1"), (b"y", b"2")];
+
+    #[test]
+    fn removed_then_set_then_added() {
+        for (id, operations, expected) in [
+            ("TV-70", json!({"remove": ["x"], "set": [["x", "1"]]}), vec!["1"]),
+            ("TV-71", json!({"add": [["x", "2"]], "set": [["x", "1"]]}), vec!["1", "2"]),
+            ("TV-72", json!({"set": [["x", ""]]}), vec!["0"]),
+            ("VS-HDR-13", json!({"add": [["X", "1"]]}), vec!["0", "1"]),
+            ("VS-HDR-09", json!({"set": [["x", "100%%"]]}), vec!["100%"]),
+            ("GAP-07", json!({"set": [["x", "a%REQ(Y)%b%REQ(:path)%"]]}), vec!["a1b/p"]),
+            ("GAP-07", json!({"set": [["x", "%REQ(z?y)%"]]}), vec!["1"]),
+            // Nothing comes of it: the value is empty.
+            ("VS-HDR-08", json!({"set": [["x", "%REQ(z)%"]]}), vec!["0"]),
+            // Values see the headers after removal, before what is set.
+            ("VS-HDR-10", json!({"remove": ["y"], "set": [["x", "%REQ(y)%!"]]}), vec!["!"]),
+            ("VS-HDR-10", json!({"set": [["x", "1"]], "add": [["x", "%REQ(x)%"]]}), vec!["1", "0"]),
+        ] {
+            assert_eq!(x(json!({"cluster": "c", "requestHeaders": operations}), X0, 0), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn with_several_destinations_the_route_comes_last() {
+        let action = |route: Value| {
+            json!({
+                "destinations": [
+                    {"cluster": "a", "weight": 1, "requestHeaders": {"set": [["x", "d"]]}},
+                    {"cluster": "b", "weight": 1, "authority": "b"},
+                ],
+                "requestHeaders": route,
+            })
+        };
+        assert_eq!(x(action(json!({"set": [["x", "r"]]})), X0, 0), ["r"], "TV-69");
+        assert_eq!(x(action(json!({"remove": ["x"]})), X0, 0), [""; 0], "VS-HDR-04");
+        assert_eq!(x(action(json!({})), X0, 0), ["d"]);
+        assert_eq!(x(action(json!({"add": [["x", "%REQ(x)%"]]})), X0, 0), ["d", "d"], "VS-HDR-10");
+        assert_eq!(x(action(json!({})), X0, 1), ["0"]);
+        let engine = engine(action(json!({})));
+        let authority = |random| forward(&engine, &Request { random, ..get("/") }).authority;
+        assert_eq!((authority(0), authority(1)), (None, Some("b")), "VS-RW-14");
+    }
+
+    #[test]
+    fn responses_of_all_sorts_are_changed() {
+        let operations = json!({"remove": ["X"], "set": [["y", "1%%"]], "add": [["z", "2"]]});
+        let expected = [
+            HeaderChange::Remove("x".into()),
+            HeaderChange::Set("y".into(), b"1%"[..].into()),
+            HeaderChange::Add("z".into(), b"2"[..].into()),
+        ];
+        let with = |action: Value| {
+            let mut action = action;
+            action["responseHeaders"] = operations.clone();
+            engine(action)
+        };
+        let forwarding = with(json!({"cluster": "c"}));
+        assert_eq!(forward(&forwarding, &get("/")).response.unwrap().changes(), expected);
+        // VS-HDR-12
+        for action in
+            [json!({"redirect": {"code": 301, "path": "/"}}), json!({"directResponse": {"status": 200}})]
+        {
+            let engine = with(action);
+            let headers = reply(&engine, &get("/")).headers;
+            let own: Vec<_> = headers.iter().filter(|(name, _)| *name != "location").collect();
+            assert_eq!(own, [&("y", b"1%"[..].into()), &("z", b"2"[..].into())]);
+        }
+        let none = engine(json!({"cluster": "c"}));
+        assert!(forward(&none, &get("/")).response.is_none());
+    }
+
+    #[test]
+    fn nothing_internal_is_read_or_written() {
+        let request: &[(&[u8], &[u8])] =
+            &[(b"x-portolan-listener-port", b"80"), (b"x-envoy-retry-on", b"5xx")];
+        let operations = json!({"set": [["x", "%REQ(x-portolan-listener-port)%%REQ(x-envoy-retry-on)%."]]});
+        assert_eq!(x(json!({"cluster": "c", "requestHeaders": operations}), request, 0), ["."]);
+        for (field, operations, expected) in [
+            ("requestHeaders", json!({"set": [["x-envoy-retry-on", "5xx"]]}), "would steer Envoy"),
+            ("requestHeaders", json!({"add": [["X-Portolan-Cluster", "c"]]}), "would steer Envoy"),
+            ("requestHeaders", json!({"set": [["host", "a"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [[":path", "/"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [["a b", "c"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [["x", "%"]]}), "must be written as `%%`"),
+            ("requestHeaders", json!({"set": [["x", "%PROTOCOL%"]]}), "`%PROTOCOL%` is not supported"),
+            ("responseHeaders", json!({"set": [["x", "%REQ(y)%"]]}), "`%REQ(y)%` is not supported"),
+            ("responseHeaders", json!({"set": [["x", "a\r\nb: c"]]}), "control characters"),
+            ("responseHeaders", json!({"remove": [":status"]}), "can't be removed"),
+        ] {
+            let mut action = json!({"cluster": "c"});
+            action[field] = operations;
+            let error = refusal(action);
+            assert!(error.contains(field) && error.contains(expected), "{error}");
+        }
+    }
+}

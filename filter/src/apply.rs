@@ -1,10 +1,10 @@
 //! From a decision to host calls, in a fixed order.
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Forward, LocalReply, Request, headers};
+use portolan_engine::{Forward, HeaderChange, LocalReply, Request, headers};
 
 use crate::headers::HeaderMap;
-use crate::host::{self, Status};
+use crate::host::{self, Map, Status};
 use crate::stats::Stats;
 
 /// Name of the filter state that selects Envoy's route: `wasm.` and this.
@@ -30,6 +30,7 @@ pub(crate) fn forward(
     original: Option<&Request<'_>>,
     stats: &Stats,
 ) -> Result<(), Status> {
+    changes(Map::Request, &forward.headers)?;
     if let Some(original) = original {
         if forward.authority.is_some() {
             host::replace_request_header(headers::ORIGINAL_HOST, original.authority)?;
@@ -59,6 +60,18 @@ pub(crate) fn forward(
     }
     host::clear_route_cache()?;
     stats.forwarded(forward);
+    Ok(())
+}
+
+/// Makes changes of headers, in order.
+pub(crate) fn changes(map: Map, changes: &[HeaderChange<'_>]) -> Result<(), Status> {
+    for change in changes {
+        match change {
+            HeaderChange::Remove(name) => host::remove_header(map, name.as_bytes())?,
+            HeaderChange::Set(name, value) => host::replace_header(map, name, value)?,
+            HeaderChange::Add(name, value) => host::add_header(map, name, value)?,
+        }
+    }
     Ok(())
 }
 

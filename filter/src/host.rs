@@ -45,7 +45,14 @@ pub(crate) enum LogSeverity {
     Error = 4,
 }
 
-const HTTP_REQUEST_HEADERS: u32 = 0;
+/// One of the header maps of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+const HTTP_REQUEST_HEADERS: u32 = Map::Request as u32;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const COUNTER: u32 = 0;
 
@@ -64,6 +71,13 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
         name_length: usize,
@@ -138,22 +152,34 @@ pub(crate) fn request_headers() -> Result<Vec<u8>, Status> {
 
 /// Sets a request header, in place of all its lines.
 pub(crate) fn replace_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
-    // SAFETY: pointers and lengths are those of live slices.
-    Status::check(unsafe {
-        proxy_replace_header_map_value(
-            HTTP_REQUEST_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
-    })
+    replace_header(Map::Request, name, value)
 }
 
 /// Removes all lines of a request header.
 pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), Status> {
+    remove_header(Map::Request, name)
+}
+
+/// Sets a header, in place of all its lines. Envoy checks values in requests only.
+pub(crate) fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Adds a line to a header.
+pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes all lines of a header.
+pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     // SAFETY: pointer and length are those of a live slice.
-    Status::check(unsafe { proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len()) })
+    Status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// The local port of the client's connection.

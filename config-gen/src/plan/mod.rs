@@ -97,7 +97,11 @@ impl Plan {
     pub fn mesh_config(&self) -> config::Config {
         let acts = |route: &config::Route| {
             let action = &route.route;
-            action.rewrite.is_some() || action.redirect.is_some() || action.direct_response.is_some()
+            action.rewrite.is_some()
+                || action.redirect.is_some()
+                || action.direct_response.is_some()
+                || !action.request_headers.is_empty()
+                || !action.response_headers.is_empty()
         };
         let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(acts));
         let virtual_hosts = hosts.cloned().map(|mut host| {

@@ -1,8 +1,8 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
 use portolan_engine::config::{
-    self, Body, DirectResponse, HeaderMatch, PathRegex, QueryParameterMatch, Rewrite, Route, RouteAction,
-    RouteMatch, StringMatch as Match,
+    self, Body, DirectResponse, HeaderMatch, HeaderOperations, PathRegex, QueryParameterMatch, Rewrite,
+    Route, RouteAction, RouteMatch, StringMatch as Match,
 };
 use portolan_engine::{PathSubstitution, Pattern};
 
@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name};
+use crate::resource::action::NamedValue;
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::virtual_service::{
     Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
@@ -143,6 +144,7 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
     if let Some(redirect) = &http.redirect {
         return Some(RouteAction {
             redirect: Some(self::redirect(redirect, port)),
+            response_headers: operations(&[&http.headers.response]),
             ..RouteAction::default()
         });
     }
@@ -154,27 +156,68 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
         let status = u16::try_from(response.status.as_ref()?.value).ok()?;
         return Some(RouteAction {
             direct_response: Some(DirectResponse { status, body }),
+            response_headers: operations(&[&http.headers.response]),
             ..RouteAction::default()
         });
     }
     let mut destinations =
         drawn(&http.route).map(|route| destination(input, service, route, port)).collect::<Vec<_>>();
-    // One alone has no use for a weight (VS-ROUTE-01).
-    let only = if http.route.len() == 1 { destinations.pop() } else { None };
-    if only.is_none() && destinations.is_empty() {
+    let mut action = RouteAction::default();
+    let mut levels = [vec![&http.headers.request], vec![&http.headers.response]];
+    let text = |value: &Spanned<String>| value.value.clone();
+    let mut rewrite = match &http.rewrite {
+        Some(rewrite) => Rewrite {
+            path: rewrite.uri.as_ref().map(text),
+            path_regex: rewrite.uri_regex.as_ref().and_then(path_regex),
+            authority: rewrite.authority.as_ref().map(text),
+        },
+        None => Rewrite::default(),
+    };
+    // VS-HDR-06
+    rewrite.authority = rewrite.authority.or_else(|| http.headers.request.authority().map(text));
+    if let ([route], Some(_)) = (http.route.as_slice(), destinations.first()) {
+        // One alone has no use for a weight (VS-ROUTE-01), and both levels of header operations
+        // are one (VS-HDR-03).
+        let only = destinations.remove(0);
+        action.cluster = Some(only.cluster);
+        action.auto_sni = only.auto_sni;
+        rewrite.authority = rewrite.authority.or(only.authority);
+        levels[0].push(&route.headers.request);
+        levels[1].push(&route.headers.response);
+    } else if destinations.is_empty() {
         return None;
     }
-    Some(RouteAction {
-        auto_sni: only.as_ref().is_some_and(|only| only.auto_sni),
-        cluster: only.map(|only| only.cluster),
-        destinations,
-        rewrite: http.rewrite.as_ref().map(|rewrite| Rewrite {
-            path: rewrite.uri.as_ref().map(|uri| uri.value.clone()),
-            path_regex: rewrite.uri_regex.as_ref().and_then(path_regex),
-            authority: rewrite.authority.as_ref().map(|authority| authority.value.clone()),
-        }),
-        ..RouteAction::default()
-    })
+    let [request, response] = levels;
+    action.request_headers = operations(&request);
+    action.response_headers = operations(&response);
+    action.destinations = destinations;
+    action.rewrite = Some(rewrite).filter(|rewrite| *rewrite != Rewrite::default());
+    Some(action)
+}
+
+/// Header operations of several levels as those of one: what is set comes sorted by name, level
+/// by level (VS-HDR-03).
+fn operations(levels: &[&action::HeaderOperations]) -> HeaderOperations {
+    let values = |entries: &dyn Fn(&action::HeaderOperations) -> Vec<NamedValue>| {
+        let mut all = Vec::new();
+        for level in levels {
+            let mut pairs: Vec<(String, String)> = entries(level)
+                .into_iter()
+                // The Host header is rewritten, and an empty value changes nothing (VS-HDR-08).
+                .filter(|entry| !entry.is_authority() && !entry.value.is_empty())
+                .map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value))
+                .collect();
+            pairs.sort();
+            all.extend(pairs);
+        }
+        all
+    };
+    let removed = levels.iter().flat_map(|level| &level.remove);
+    HeaderOperations {
+        remove: removed.map(|name| name.value.to_ascii_lowercase()).collect(),
+        set: values(&|level| level.set.clone()),
+        add: values(&|level| level.add.clone()),
+    }
 }
 
 /// The destinations that get a share: one alone, or those with a weight (VS-ROUTE-01,
@@ -201,6 +244,9 @@ fn destination(
         cluster: cluster_name(&host, number),
         weight: weight(route),
         auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
+        authority: route.headers.request.authority().map(|authority| authority.value.clone()),
+        request_headers: operations(&[&route.headers.request]),
+        response_headers: operations(&[&route.headers.response]),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a route of a VirtualService does besides forwarding (spec sections 4.4 to 4.8).
 
 use super::Spanned;
-use super::read::{filled, int, string};
+use super::read::{filled, int, string, strings};
 use crate::input::node::Node;
 use crate::source::Span;
 
@@ -55,6 +55,76 @@ pub enum Body {
     Text(String),
     /// Bytes in base64.
     Base64(String),
+}
+
+/// Changes of headers (spec 4.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// On the request.
+    pub request: HeaderOperations,
+    /// On the response.
+    pub response: HeaderOperations,
+}
+
+/// Removals, then what is set, then what is added (VS-HDR-02).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderOperations {
+    /// In place of what is there.
+    pub set: Vec<NamedValue>,
+    /// Besides what is there.
+    pub add: Vec<NamedValue>,
+    /// Names.
+    pub remove: Vec<Spanned<String>>,
+}
+
+/// A header with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedValue {
+    /// Name as written.
+    pub name: Spanned<String>,
+    /// Value.
+    pub value: Spanned<String>,
+}
+
+impl NamedValue {
+    /// Whether this sets the Host header, which is a rewrite (VS-HDR-06).
+    pub fn is_authority(&self) -> bool {
+        is_authority(&self.name)
+    }
+}
+
+/// Whether `name` is one of the Host header's.
+pub(crate) fn is_authority(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case(":authority")
+}
+
+impl HeaderOperations {
+    /// The new Host header; `set` wins over `add` (VS-HDR-06).
+    pub fn authority(&self) -> Option<&Spanned<String>> {
+        let entries = self.set.iter().chain(&self.add);
+        entries
+            .filter(|entry| entry.is_authority() && !entry.value.is_empty())
+            .map(|entry| &entry.value)
+            .next()
+    }
+}
+
+pub(super) fn headers(node: Option<&Node>) -> Headers {
+    let part = |name: &str| node.and_then(|node| node.get(name)).map(header_operations).unwrap_or_default();
+    Headers { request: part("request"), response: part("response") }
+}
+
+fn header_operations(node: &Node) -> HeaderOperations {
+    let entries = |name: &str| {
+        let entries = node.get(name).map(Node::entries).unwrap_or_default().iter();
+        entries
+            .filter_map(|entry| {
+                let name = Spanned::new(entry.key.clone(), entry.key_span);
+                Some(NamedValue { name, value: string(Some(&entry.node))? })
+            })
+            .collect()
+    };
+    HeaderOperations { set: entries("set"), add: entries("add"), remove: strings(node.get("remove")) }
 }
 
 pub(super) fn regex_rewrite(node: &Node) -> RegexRewrite {

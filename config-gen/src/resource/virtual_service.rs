@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{self, DirectResponse, Redirect, RegexRewrite};
+use super::action::{self, DirectResponse, Headers, Redirect, RegexRewrite};
 use super::read::{boolean, filled, int, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
@@ -34,6 +34,8 @@ pub struct HttpRoute {
     pub route: Vec<RouteDestination>,
     /// Rewrite before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// Changes of headers for all destinations (VS-HDR-01).
+    pub headers: Headers,
     /// Sends the client elsewhere, in place of `route`.
     pub redirect: Option<Redirect>,
     /// Answers the client, in place of `route`.
@@ -105,6 +107,8 @@ pub struct RouteDestination {
     pub destination: Destination,
     /// Share among several destinations (VS-ROUTE-02); absent is 0.
     pub weight: Option<Spanned<i64>>,
+    /// Changes of headers for this destination (VS-HDR-01).
+    pub headers: Headers,
     /// The whole entry.
     pub span: Span,
 }
@@ -152,6 +156,7 @@ fn http_route(node: &Node) -> HttpRoute {
         matches: list("match").iter().map(http_match).collect(),
         route: list("route").iter().filter_map(route_destination).collect(),
         rewrite: node.get("rewrite").map(rewrite),
+        headers: action::headers(node.get("headers")),
         redirect: node.get("redirect").map(action::redirect),
         direct_response: node.get("directResponse").map(action::direct_response),
         span: node.span,
@@ -229,6 +234,7 @@ fn route_destination(node: &Node) -> Option<RouteDestination> {
             port: destination.get("port").and_then(|port| int(port.get("number"))),
         },
         weight: int(node.get("weight")),
+        headers: action::headers(node.get("headers")),
         span: node.span,
     })
 }

@@ -33,11 +33,10 @@ const HTTP_ROUTE: Object = object(&[
     field("mirror_percent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
     field("mirrorPercentage", Ty::Object(&PERCENTAGE)).refused(MIRROR).rule("VS-MIR-01"),
     field("corsPolicy", Ty::Object(&CORS)).refused("preflight requests are not answered").rule("VS-CORS-01"),
-    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+    field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
 
 const MIRROR: &str = "requests are not mirrored";
-const HEADER_OPERATIONS: &str = "headers are not changed";
 
 const HTTP_MATCH: Object = object(&[
     field("name", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
@@ -65,7 +64,7 @@ const STRING_MATCH: Object =
 const HTTP_DESTINATION: Object = object(&[
     field("destination", Ty::Object(&DESTINATION)).required().rule("VS-ROUTE-01"),
     field("weight", INT32).rule("VS-ROUTE-02"),
-    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+    field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
 
 const DESTINATION: Object = object(&[
@@ -161,8 +160,11 @@ const UNMATCHED_PREFLIGHTS: &[Choice] = &[choice("UNSPECIFIED"), choice("FORWARD
 const HEADERS: Object =
     object(&[field("request", Ty::Object(&HEADER_CHANGES)), field("response", Ty::Object(&HEADER_CHANGES))]);
 
-const HEADER_CHANGES: Object =
-    object(&[field("set", map(&Ty::Text)), field("add", map(&Ty::Text)), field("remove", STRINGS)]);
+const HEADER_CHANGES: Object = object(&[
+    field("set", map(&Ty::Text)).rule("VS-HDR-02"),
+    field("add", map(&Ty::Text)).rule("VS-HDR-02"),
+    field("remove", STRINGS).rule("VS-HDR-02"),
+]);
 
 const TLS_ROUTE: Object = object(&[
     field("match", list(&Ty::Object(&TLS_MATCH))).required(),

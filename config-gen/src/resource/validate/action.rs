@@ -1,6 +1,9 @@
 //! VAL-VS rules for what a route does besides forwarding.
 
-use super::super::action::{Body, DirectResponse, Redirect, RegexRewrite};
+use portolan_engine::config::Mode;
+
+use super::super::Spanned;
+use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, is_authority};
 use super::super::virtual_service::{HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
@@ -17,6 +20,11 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     {
         regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
     }
+    headers(&route.headers, out);
+    for destination in &route.route {
+        headers(&destination.headers, out);
+    }
+    authorities(route, out);
     if let Some(redirect) = &route.redirect {
         self::redirect(redirect, route, out);
     }
@@ -57,6 +65,105 @@ fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics)
     }
     if regex.pattern.is_none() || regex.replacement.is_none() {
         out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// VAL-VS-12.
+fn headers(headers: &Headers, out: &mut Diagnostics) {
+    for (operations, on_request) in [(&headers.request, true), (&headers.response, false)] {
+        for entry in operations.set.iter().chain(&operations.add) {
+            if !(on_request && entry.is_authority()) {
+                header_name(&entry.name, out);
+            }
+            if on_request
+                && portolan_engine::headers::is_forbidden(
+                    entry.name.to_ascii_lowercase().as_bytes(),
+                    Mode::Proxy,
+                )
+            {
+                out.push(
+                    Diagnostic::error("reserved-header", format!("`{}` would steer Envoy", entry.name.value))
+                        .at(entry.name.span)
+                        .rule("GAP-05")
+                        .help("retries and timeouts have fields of their own"),
+                );
+            }
+            header_value(&entry.value, on_request, out);
+        }
+        for name in &operations.remove {
+            header_name(name, out);
+        }
+    }
+}
+
+fn header_name(name: &Spanned<String>, out: &mut Diagnostics) {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let message = if is_authority(name) {
+        format!("`{}` can only be set on requests", name.value)
+    } else if name.starts_with(':') {
+        format!("`{}` can't be changed: it is no header", name.value)
+    } else if name.is_empty() || !name.bytes().all(token) {
+        format!("`{}` can't be the name of a header", name.value)
+    } else {
+        return;
+    };
+    out.push(Diagnostic::error("invalid-header-name", message).at(name.span).rule("VAL-VS-12"));
+}
+
+/// VS-HDR-08, VS-HDR-09.
+fn header_value(value: &Spanned<String>, on_request: bool, out: &mut Diagnostics) {
+    if value.is_empty() {
+        out.push(
+            Diagnostic::warning("empty-header-value", "an empty value changes nothing")
+                .at(value.span)
+                .rule("VS-HDR-08")
+                .help("to get rid of the header, name it in `remove`"),
+        );
+    } else if let Err(message) = portolan_engine::check_header_value(value, on_request) {
+        let diagnostic = Diagnostic::error("invalid-header-value", message).at(value.span).rule("VS-HDR-09");
+        out.push(diagnostic.help(if on_request {
+            "`%REQ(NAME)%` stands for a header of the request, and `%%` for a percent sign"
+        } else {
+            "`%%` stands for a percent sign"
+        }));
+    }
+}
+
+/// VAL-VS-13: one place at most decides about the Host header.
+fn authorities(route: &HttpRoute, out: &mut Diagnostics) {
+    let in_headers = |headers: &Headers| -> Vec<Span> {
+        let entries = headers.request.set.iter().chain(&headers.request.add);
+        entries.filter(|entry| entry.is_authority()).map(|entry| entry.name.span).collect()
+    };
+    let mut report = |places: &[Span]| {
+        if let [first, second, ..] = places {
+            out.push(
+                Diagnostic::error("several-authorities", "the Host header is set in two places")
+                    .at(*second)
+                    .also("the other one stands at", *first)
+                    .rule("VAL-VS-13"),
+            );
+        }
+    };
+    let rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref());
+    let of_route =
+        [rewrite.map(|authority| authority.span).into_iter().collect(), in_headers(&route.headers)].concat();
+    report(&of_route);
+    let of_destinations: Vec<Vec<Span>> =
+        route.route.iter().map(|destination| in_headers(&destination.headers)).collect();
+    for places in &of_destinations {
+        report(places);
+    }
+    if let (Some(wins), Some(loses)) = (of_route.first(), of_destinations.iter().flatten().next()) {
+        out.push(
+            Diagnostic::warning(
+                "authority-has-no-effect",
+                "the route sets the Host header for all its destinations",
+            )
+            .at(*loses)
+            .also("it does so at", *wins)
+            .rule("VS-RW-14"),
+        );
     }
 }
 
@@ -225,6 +332,58 @@ mod tests {
                 (
                     &case("directResponse: {status: 200}, redirect: {uri: /}"),
                     &["error exclusive-fields VAL-VS-06"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn header_operations() {
+        let at_route =
+            |headers: &str| case(&format!("headers: {{{headers}}}, route: [{{destination: {{host: b}}}}]"));
+        let at_destination =
+            |headers: &str| case(&format!("route: [{{destination: {{host: b}}, headers: {{{headers}}}}}]"));
+        check(
+            "VirtualService",
+            &[
+                (
+                    &at_route(
+                        "request: {set: {x: '%REQ(y)% 100%%'}, add: {x: a}, remove: [z]}, response: {set: {x: 'a'}}",
+                    ),
+                    &[],
+                ),
+                (&at_route("request: {set: {Host: b}}"), &[]),
+                (&at_route("request: {add: {':authority': b}}"), &[]),
+                (
+                    &at_route("request: {set: {host: b}, add: {':authority': b}}"),
+                    &["error several-authorities VAL-VS-13"],
+                ),
+                (&at_route("request: {remove: [host]}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("response: {set: {':authority': b}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {':path': /}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {'a b': /}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {x: '100%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (&at_route("request: {set: {x: '%START_TIME%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (&at_route("response: {set: {x: '%REQ(y)%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (
+                    &at_route("response: {set: {x: \"a\\r\\nb: c\"}}"),
+                    &["error invalid-header-value VS-HDR-09"],
+                ),
+                (&at_route("request: {set: {x: ''}}"), &["warning empty-header-value VS-HDR-08"]),
+                (&at_route("request: {set: {x-envoy-retry-on: 5xx}}"), &["error reserved-header GAP-05"]),
+                (&at_destination("request: {set: {x: a}}"), &[]),
+                (&at_destination("request: {set: {x: '%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (
+                    &case(
+                        "rewrite: {authority: c}, route: [{destination: {host: b}, headers: {request: {set: {host: d}}}}]",
+                    ),
+                    &["warning authority-has-no-effect VS-RW-14"],
+                ),
+                (
+                    &case(
+                        "rewrite: {authority: c}, headers: {request: {set: {host: d}}}, route: [{destination: {host: b}}]",
+                    ),
+                    &["error several-authorities VAL-VS-13"],
                 ),
             ],
         );
