@@ -1,10 +1,11 @@
 //! What a matched route does (spec sections 4.3 to 4.8), in a real Envoy.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::raw::{self, Head};
-use portolan_e2e::upstream::{SeenRequest, echo};
+use portolan_e2e::upstream::{Reply, SeenRequest, echo};
 use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, places};
 
 /// Two plaintext upstreams that echo, `a.example.com` and `b.example.com`.
@@ -18,7 +19,7 @@ const HOSTS: [&str; 2] = ["a.example.com", "b.example.com"];
 
 impl World {
     fn new() -> Result<Self> {
-        let upstream = |name: &str| Upstream::builder().name(name).handler(echo()).start();
+        let upstream = |name: &str| Upstream::builder().name(name).handler(answer()).start();
         Ok(Self {
             a: upstream("a")?,
             b: upstream("b")?,
@@ -63,6 +64,16 @@ spec: {{hosts: [v{index}], http: {http}}}
         self.a.clear();
         ensure!(seen.len() == 1, "{} requests", seen.len());
         seen.pop().context("none")
+    }
+}
+
+/// Echoes; below `/slow` after 3 s, and below `/fail` with 503.
+fn answer() -> impl Fn(&SeenRequest) -> Reply + Send + Sync + 'static {
+    let echo = echo();
+    move |request| match request.path.as_str() {
+        path if path.starts_with("/slow") => echo(request).after(Duration::from_secs(3)),
+        path if path.starts_with("/fail") => Reply::new(503, "fail"),
+        _ => echo(request),
     }
 }
 
@@ -213,6 +224,84 @@ fn headers_are_changed_both_ways() -> Result<()> {
         );
         // A stream without operations beside those with them.
         assert_eq!(raw::get_plain(http, "a.example.com", "/")?.header("x-r"), None);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_request_has_its_time() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let portolan =
+            world.start(version, &[&format!("[{{timeout: 600ms, {TO_A}}}]"), &format!("[{{{TO_A}}}]")])?;
+        let http = portolan.http()?;
+        let timed = |host: &str, headers: &[(&str, &str)]| -> Result<(raw::Response, u128)> {
+            let start = Instant::now();
+            let response = raw::get(http, host, "/slow", headers)?;
+            Ok((response, start.elapsed().as_millis()))
+        };
+        let (response, took) = timed("v0", &[])?;
+        assert_eq!(response.status, 504, "VS-TO-02");
+        assert!((550..2500).contains(&took), "{took}");
+        assert_eq!(timed("v1", &[])?.0.status, 200, "VS-TO-01: no timeout");
+        const GRPC: (&str, &str) = ("content-type", "application/grpc");
+        for (id, host, headers, expected) in [
+            ("TV-121", "v1", &[GRPC, ("grpc-timeout", "400m")][..], 400),
+            ("TV-122", "v0", &[GRPC, ("grpc-timeout", "1200m")], 600),
+            ("TV-122", "v0", &[GRPC, ("grpc-timeout", "200m")], 200),
+            ("TV-122", "v0", &[GRPC], 600),
+        ] {
+            let (response, took) = timed(host, headers)?;
+            assert_eq!(response.header("grpc-status").as_deref(), Some("14"), "{id}: {response:?}");
+            assert!((expected - 50..expected + 500).contains(&took), "{id}: {took}");
+        }
+        // A client's own limit is no way around it (VS-TO-04).
+        let (response, _) = timed("v0", &[("x-envoy-upstream-rq-timeout-ms", "60000")])?;
+        assert_eq!(response.status, 504);
+        Ok(())
+    })
+}
+
+#[test]
+fn failures_are_tried_again() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let retries = |retries: &str| format!("[{{retries: {{{retries}}}, {TO_A}}}]");
+        let portolan = world.start(
+            version,
+            &[
+                &format!("[{{{TO_A}}}]"),
+                &retries("attempts: 0"),
+                &retries("attempts: 3, retryOn: '503,reset'"),
+                &retries("attempts: 1, retryOn: 5xx, perTryTimeout: 300ms"),
+                &retries("attempts: 2, retryOn: 5xx, backoff: 10ms, retryRemoteLocalities: true, retryIgnorePreviousHosts: false"),
+                &retries("attempts: 2"),
+            ],
+        )?;
+        let http = portolan.http()?;
+        for (id, host, path, status, tries) in [
+            ("VS-RETRY-07", "v0", "/fail", 503, 1),
+            ("VS-RETRY-02", "v1", "/fail", 503, 1),
+            ("TV-81", "v2", "/fail", 503, 4),
+            ("VS-RETRY-08", "v3", "/slow", 504, 2),
+            ("VS-RETRY-11", "v4", "/fail", 503, 3),
+            ("VS-RETRY-04", "v5", "/fail", 503, 1),
+        ] {
+            world.a.clear();
+            assert_eq!(raw::get_plain(http, host, path)?.status, status, "{id}");
+            assert_eq!(world.a.requests().len(), tries, "{id}");
+        }
+        // Nothing of it goes to the upstream.
+        let seen = world.a.requests();
+        assert!(
+            seen.iter().all(|seen| seen.headers.iter().all(|(name, _)| !name.contains("retr"))),
+            "{seen:?}"
+        );
+        let line = portolan.access_log_line(|line| line["authority"] == "v4")?;
+        assert_eq!(
+            line["decision"],
+            "retries+same-host+remote+backoff=10ms VirtualService default/v4 http[0]"
+        );
         Ok(())
     })
 }

@@ -211,6 +211,13 @@ pub struct RouteAction {
     /// What is replaced on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// How long a request may take with all its retries, in milliseconds (VS-TO-02). For gRPC
+    /// it is the cap of what the client asks for (VS-TO-06).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Retries, on a route profile without any of its own (GAP-03).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
     /// Changes of the request's headers. With several destinations theirs come first
     /// (VS-HDR-04).
     #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
@@ -234,6 +241,8 @@ impl Default for RouteAction {
             route_profile: default_route_profile(),
             auto_sni: false,
             rewrite: None,
+            timeout_ms: None,
+            retries: None,
             request_headers: HeaderOperations::default(),
             response_headers: HeaderOperations::default(),
             redirect: None,
@@ -285,6 +294,26 @@ impl HeaderOperations {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// When and how often a request is tried again (spec section 4.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retries {
+    /// Tries after the first (VS-RETRY-03).
+    pub attempts: u32,
+    /// Envoy's names for what is tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<String>,
+    /// The same for statuses of gRPC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_grpc_on: Vec<String>,
+    /// For `retriable-status-codes` (VS-RETRY-05).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status_codes: Vec<u16>,
+    /// How long one try may take, in milliseconds (VS-RETRY-08).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout_ms: Option<u64>,
 }
 
 /// Where a client is sent instead (spec section 4.6). What is none stays as requested.

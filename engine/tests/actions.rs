@@ -398,3 +398,94 @@ mod header_operations {
         }
     }
 }
+
+mod timeouts_and_retries {
+    use super::*;
+    use portolan_engine::HeaderChange;
+
+    fn told(action: Value, headers: &[(&[u8], &[u8])]) -> Vec<(String, String)> {
+        let engine = engine(action);
+        let forward = forward(&engine, &Request { headers, ..get("/") });
+        let set = |change: &HeaderChange<'_>| match change {
+            HeaderChange::Set(name, value) => (name.to_string(), text(value).to_owned()),
+            other => panic!("{other:?}"),
+        };
+        forward.headers.iter().map(set).collect()
+    }
+
+    fn timeout(vs: Option<u64>, headers: &[(&[u8], &[u8])]) -> Option<String> {
+        let mut action = json!({"cluster": "c"});
+        if let Some(vs) = vs {
+            action["timeoutMs"] = json!(vs);
+        }
+        let mut told = told(action, headers);
+        assert!(told.len() <= 1);
+        let (name, value) = told.pop()?;
+        assert_eq!(name, "x-envoy-upstream-rq-timeout-ms");
+        Some(value)
+    }
+
+    #[test]
+    fn grpc_gets_the_lesser_timeout() {
+        const GRPC: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
+        let grpc = |value: &'static [u8]| [GRPC, (&b"grpc-timeout"[..], value)];
+        for (id, vs, headers, expected) in [
+            ("TV-80", None, &[][..], None),
+            ("VS-TO-02", Some(300), &[], Some("300")),
+            ("TV-121", None, &grpc(b"500m"), Some("500")),
+            ("TV-121", None, &[GRPC], None),
+            ("TV-122", Some(300), &grpc(b"500m"), Some("300")),
+            ("TV-122", Some(300), &grpc(b"100m"), Some("100")),
+            ("TV-122", Some(300), &[GRPC], Some("300")),
+            ("VS-TO-06", None, &grpc(b"1H"), Some("3600000")),
+            ("VS-TO-06", None, &grpc(b"2M"), Some("120000")),
+            ("VS-TO-06", None, &grpc(b"99999999S"), Some("99999999000")),
+            ("VS-TO-06", None, &grpc(b"1500u"), Some("2")),
+            ("VS-TO-06", None, &grpc(b"1n"), Some("1")),
+            ("VS-TO-06", Some(300), &grpc(b"0m"), Some("300")),
+            ("VS-TO-06", None, &grpc(b"m"), None),
+            ("VS-TO-06", None, &grpc(b"+1m"), None),
+            ("VS-TO-06", None, &grpc(b"123456789m"), None),
+            ("VS-TO-06", None, &grpc(b"1x"), None),
+            (
+                "VS-TO-06",
+                Some(300),
+                &[(b"grpc-timeout", b"1m"), (b"content-type", b"text/plain")],
+                Some("300"),
+            ),
+            ("VS-TO-06", None, &[(b"grpc-timeout", b"1m"), (b"content-type", b"application/grpcx")], None),
+            (
+                "VS-TO-06",
+                None,
+                &[(b"grpc-timeout", b"1m"), (b"content-type", b"application/grpc+proto")],
+                Some("1"),
+            ),
+        ] {
+            assert_eq!(timeout(vs, headers).as_deref(), expected, "{id} {vs:?} {headers:?}");
+        }
+        assert!(refusal(json!({"cluster": "c", "timeoutMs": 0})).contains("timeoutMs"));
+    }
+
+    #[test]
+    fn retries_are_told_by_headers() {
+        // TV-81
+        let retries = json!({
+            "attempts": 3, "retryOn": ["reset", "retriable-status-codes"], "retryGrpcOn": ["internal"],
+            "statusCodes": [503, 429], "perTryTimeoutMs": 250,
+        });
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            told(json!({"cluster": "c", "retries": retries, "timeoutMs": 1000}), &[]),
+            [
+                pair("x-envoy-max-retries", "3"),
+                pair("x-envoy-retry-on", "reset,retriable-status-codes"),
+                pair("x-envoy-retry-grpc-on", "internal"),
+                pair("x-envoy-retriable-status-codes", "503,429"),
+                pair("x-envoy-upstream-rq-per-try-timeout-ms", "250"),
+                pair("x-envoy-upstream-rq-timeout-ms", "1000"),
+            ]
+        );
+        let split = json!({"attempts": 1, "retryOn": ["5xx\r\nx: y"]});
+        assert!(refusal(json!({"cluster": "c", "retries": split})).contains("no word"));
+    }
+}

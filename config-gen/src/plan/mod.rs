@@ -2,10 +2,15 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+pub(crate) mod profiles;
 mod routes;
 mod virtual_hosts;
 
 pub use clusters::{Ca, Cluster, Discovery, Endpoint, UpstreamTls};
+pub use profiles::{Mirror, RetryProfile, RouteProfile};
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use portolan_engine::config;
 
@@ -29,6 +34,8 @@ pub struct Plan {
     pub clusters: Vec<Cluster>,
     /// TLS connections that are passed through, by listener port.
     pub sni_routes: Vec<SniRoute>,
+    /// Route profiles that virtual hosts use, besides the default one.
+    pub profiles: Vec<RouteProfile>,
 }
 
 /// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
@@ -48,6 +55,8 @@ pub(crate) struct Input<'a> {
     pub(crate) rules: &'a DestinationRules<'a>,
     pub(crate) virtual_services: &'a [VirtualService],
     pub(crate) options: &'a Options,
+    /// Route profiles that were asked for.
+    profiles: RefCell<BTreeSet<RouteProfile>>,
 }
 
 impl Plan {
@@ -62,13 +71,21 @@ impl Plan {
         let mut found = Diagnostics::new();
         let registry = Registry::build(service_entries, options, &mut found);
         let rules = DestinationRules::new(destination_rules);
-        let input = Input { registry: &registry, rules: &rules, virtual_services, options };
+        let input = Input {
+            registry: &registry,
+            rules: &rules,
+            virtual_services,
+            options,
+            profiles: RefCell::default(),
+        };
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
+        let virtual_hosts = virtual_hosts::build(&input, &mut found);
         let plan = Self {
-            virtual_hosts: virtual_hosts::build(&input, &mut found),
             clusters: clusters::build(&input, &mut found),
             sni_routes: sni_routes(&input),
+            profiles: profiles(&input, &virtual_hosts),
+            virtual_hosts,
         };
         for mut diagnostic in found {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
@@ -107,8 +124,13 @@ impl Plan {
         let virtual_hosts = hosts.cloned().map(|mut host| {
             for route in &mut host.routes {
                 route.route.cluster = None;
-                route.route.destinations.clear();
-                route.route.auto_sni = false;
+                let action = &mut route.route;
+                action.destinations.clear();
+                action.auto_sni = false;
+                // The sidecar's routes have their own.
+                action.route_profile = config::DEFAULT_ROUTE_PROFILE.to_owned();
+                action.timeout_ms = None;
+                action.retries = None;
             }
             host
         });
@@ -125,6 +147,13 @@ impl Plan {
 }
 
 impl Input<'_> {
+    /// The name of `profile`, which is remembered.
+    fn use_profile(&self, profile: RouteProfile) -> String {
+        let name = profile.name();
+        self.profiles.borrow_mut().insert(profile);
+        name
+    }
+
     /// Whether `service` has a cluster on `port` that originates TLS.
     pub(crate) fn originates_tls(&self, service: &Service<'_>, port: u16) -> bool {
         clusters::upstream_tls(self, service, port).is_some()
@@ -140,6 +169,18 @@ impl Input<'_> {
         };
         self.originates_tls(service, port).then_some(port)
     }
+}
+
+/// The profiles that routes of `hosts` use: not all VirtualServices have an effect.
+fn profiles(input: &Input<'_>, hosts: &[config::VirtualHost]) -> Vec<RouteProfile> {
+    let routes = hosts.iter().flat_map(|host| &host.routes);
+    let used: BTreeSet<&str> = routes.map(|route| route.route.route_profile.as_str()).collect();
+    let asked = input.profiles.borrow();
+    asked
+        .iter()
+        .filter(|profile| **profile != RouteProfile::default() && used.contains(profile.name().as_str()))
+        .cloned()
+        .collect()
 }
 
 /// `outbound|443||example.com` (CL-01).

@@ -1,7 +1,7 @@
 //! What a route of a VirtualService does besides forwarding (spec sections 4.4 to 4.8).
 
 use super::Spanned;
-use super::read::{filled, int, string, strings};
+use super::read::{boolean, filled, int, milliseconds, string, strings};
 use crate::input::node::Node;
 use crate::source::Span;
 
@@ -106,6 +106,37 @@ impl HeaderOperations {
             .filter(|entry| entry.is_authority() && !entry.value.is_empty())
             .map(|entry| &entry.value)
             .next()
+    }
+}
+
+/// When a request is tried again (spec 4.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// Tries after the first; absent is 0, no retries (VS-RETRY-02).
+    pub attempts: Option<Spanned<i64>>,
+    /// How long one try may take, in milliseconds.
+    pub per_try_timeout: Option<Spanned<u64>>,
+    /// Base interval in milliseconds (VS-RETRY-11).
+    pub backoff: Option<Spanned<u64>>,
+    /// Conditions, separated by commas (VS-RETRY-05).
+    pub retry_on: Option<Spanned<String>>,
+    /// VS-RETRY-09
+    pub remote_localities: Option<Spanned<bool>>,
+    /// VS-RETRY-10
+    pub ignore_previous_hosts: Option<Spanned<bool>>,
+    /// All of it.
+    pub span: Span,
+}
+
+pub(super) fn retries(node: &Node) -> Retries {
+    Retries {
+        attempts: int(node.get("attempts")),
+        per_try_timeout: milliseconds(node.get("perTryTimeout")),
+        backoff: milliseconds(node.get("backoff")),
+        retry_on: filled(node.get("retryOn")),
+        remote_localities: boolean(node.get("retryRemoteLocalities")),
+        ignore_previous_hosts: boolean(node.get("retryIgnorePreviousHosts")),
+        span: node.span,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{self, DirectResponse, Headers, Redirect, RegexRewrite};
-use super::read::{boolean, filled, int, string, strings};
+use super::action::{self, DirectResponse, Headers, Redirect, RegexRewrite, Retries};
+use super::read::{boolean, filled, int, milliseconds, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
 use crate::source::Span;
@@ -34,6 +34,10 @@ pub struct HttpRoute {
     pub route: Vec<RouteDestination>,
     /// Rewrite before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// How long a request may take, in milliseconds (VS-TO-02).
+    pub timeout: Option<Spanned<u64>>,
+    /// When it is tried again; absent: Istio's default (VS-RETRY-01).
+    pub retries: Option<Retries>,
     /// Changes of headers for all destinations (VS-HDR-01).
     pub headers: Headers,
     /// Sends the client elsewhere, in place of `route`.
@@ -156,6 +160,8 @@ fn http_route(node: &Node) -> HttpRoute {
         matches: list("match").iter().map(http_match).collect(),
         route: list("route").iter().filter_map(route_destination).collect(),
         rewrite: node.get("rewrite").map(rewrite),
+        timeout: milliseconds(node.get("timeout")),
+        retries: node.get("retries").map(action::retries),
         headers: action::headers(node.get("headers")),
         redirect: node.get("redirect").map(action::redirect),
         direct_response: node.get("directResponse").map(action::direct_response),

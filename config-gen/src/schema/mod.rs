@@ -6,7 +6,7 @@
 
 pub(crate) mod check;
 mod destination_rule;
-mod duration;
+pub(crate) mod duration;
 pub mod kinds;
 pub mod markdown;
 mod service_entry;

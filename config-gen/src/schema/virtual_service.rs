@@ -24,8 +24,8 @@ const HTTP_ROUTE: Object = object(&[
     field("directResponse", Ty::Object(&DIRECT_RESPONSE)).rule("VS-DR-01"),
     field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
-    field("timeout", DURATION).refused("timeouts are not set").rule("VS-TO-01"),
-    field("retries", Ty::Object(&RETRIES)).refused("retries are not set").rule("VS-RETRY-01"),
+    field("timeout", DURATION).rule("VS-TO-01"),
+    field("retries", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
     field("fault", Ty::Object(&FAULT)).refused("faults are not injected").rule("VS-FAULT-01"),
     field("mirror", Ty::Object(&DESTINATION)).refused(MIRROR).rule("VS-MIR-01"),
     field("mirrors", list(&Ty::Object(&MIRROR_POLICY))).refused(MIRROR).rule("VS-MIR-01"),
@@ -111,12 +111,12 @@ const BODY: Object =
 const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
 
 const RETRIES: Object = object(&[
-    field("attempts", INT32),
-    field("perTryTimeout", DURATION),
-    field("backoff", DURATION),
-    field("retryOn", STRING),
-    field("retryRemoteLocalities", Ty::Bool),
-    field("retryIgnorePreviousHosts", Ty::Bool),
+    field("attempts", INT32).rule("VS-RETRY-03"),
+    field("perTryTimeout", DURATION).rule("VS-RETRY-08"),
+    field("backoff", DURATION).rule("VS-RETRY-11"),
+    field("retryOn", STRING).rule("VS-RETRY-05"),
+    field("retryRemoteLocalities", Ty::Bool).rule("VS-RETRY-09"),
+    field("retryIgnorePreviousHosts", Ty::Bool).rule("VS-RETRY-10"),
 ]);
 
 const FAULT: Object = object(&[field("delay", Ty::Object(&DELAY)), field("abort", Ty::Object(&ABORT))]);

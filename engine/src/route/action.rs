@@ -10,6 +10,7 @@ use crate::route::header::{self, Operations};
 use crate::route::matcher::RouteMatcher;
 use crate::route::redirect::Redirect;
 use crate::route::rewrite::{PathRewrite, PathSubstitution};
+use crate::route::router::Router;
 
 /// The checked form of a [`config::RouteAction`].
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct ForwardAction {
     target: Target,
     authority: Option<String>,
     path: Option<PathRewrite>,
+    router: Router,
 }
 
 /// Where requests go.
@@ -152,7 +154,8 @@ fn changed<'t>(
 impl ForwardAction {
     fn new(action: config::RouteAction, name: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
         let (target, action) = target(action, mode, path)?;
-        let config::RouteAction { route_profile, rewrite, .. } = action;
+        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, .. } = action;
+        let router = Router::new(timeout_ms, retries, path)?;
         if route_profile.is_empty() || route_profile.contains(' ') {
             return Err(ConfigError::new(format!("{path}.routeProfile"), "must be a name without blanks"));
         }
@@ -178,7 +181,7 @@ impl ForwardAction {
             }
             (None, None) => None,
         };
-        Ok(Self { state: format!("{route_profile} {name}"), target, authority, path: rewrite })
+        Ok(Self { state: format!("{route_profile} {name}"), target, authority, path: rewrite, router })
     }
 
     fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Forward<'_> {
@@ -190,6 +193,7 @@ impl ForwardAction {
         for level in destination.map(|chosen| chosen.headers.as_slice()).unwrap_or_default() {
             level.apply(request, &mut headers);
         }
+        self.router.apply(request, &mut headers);
         Forward {
             cluster: destination.and_then(|chosen| chosen.cluster.as_deref()),
             route: &self.state,

@@ -6,6 +6,7 @@ mod matcher;
 pub(crate) mod pattern;
 mod redirect;
 pub(crate) mod rewrite;
+mod router;
 
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::Decision;

@@ -3,7 +3,7 @@
 use portolan_engine::config::Mode;
 
 use super::super::Spanned;
-use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, is_authority};
+use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, Retries, is_authority};
 use super::super::virtual_service::{HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
@@ -19,6 +19,9 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
         && let Some(regex) = &rewrite.uri_regex
     {
         regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+    }
+    if let Some(retries) = &route.retries {
+        self::retries(retries, out);
     }
     headers(&route.headers, out);
     for destination in &route.route {
@@ -65,6 +68,64 @@ fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics)
     }
     if regex.pattern.is_none() || regex.replacement.is_none() {
         out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// What Envoy tries again; the last ones are statuses of gRPC (VS-RETRY-06).
+const RETRY_ON: [&str; 16] = [
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "envoy-ratelimited",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+/// VAL-VS-20.
+fn retries(retries: &Retries, out: &mut Diagnostics) {
+    let error = |message: String, span: Span| {
+        Diagnostic::error("invalid-retries", message).at(span).rule("VAL-VS-20")
+    };
+    let attempts = retries.attempts.as_ref().map_or(0, |attempts| attempts.value);
+    if attempts < 0 {
+        out.push(error("`attempts` can't be negative".to_owned(), retries.span));
+    }
+    let remote = retries.remote_localities.as_ref().filter(|flag| flag.value).map(|flag| flag.span);
+    let others = [
+        retries.per_try_timeout.as_ref().map(|limit| limit.span),
+        retries.retry_on.as_ref().map(|conditions| conditions.span),
+        remote,
+    ];
+    if attempts == 0
+        && let Some(span) = others.into_iter().flatten().next()
+    {
+        out.push(
+            error("without `attempts` nothing is tried again, and this has no effect".to_owned(), span)
+                .rule("VS-RETRY-02")
+                .help("set `attempts`"),
+        );
+    }
+    if let Some(conditions) = &retries.retry_on {
+        for word in conditions.split(',') {
+            let status = word.parse::<u16>().is_ok_and(|status| (100..600).contains(&status));
+            if !status && !RETRY_ON.contains(&word) {
+                out.push(
+                    error(format!("`{word}` is nothing that Envoy tries again on"), conditions.span)
+                        .rule("VS-RETRY-06")
+                        .help(format!("it can be a status or one of {}", RETRY_ON.join(", "))),
+                );
+            }
+        }
     }
 }
 
@@ -333,6 +394,26 @@ mod tests {
                     &case("directResponse: {status: 200}, redirect: {uri: /}"),
                     &["error exclusive-fields VAL-VS-06"],
                 ),
+            ],
+        );
+    }
+
+    #[test]
+    fn timeouts_and_retries() {
+        let with = |fields: &str| case(&format!("{fields}, route: [{{destination: {{host: b}}}}]"));
+        let retries = |fields: &str| with(&format!("retries: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (&with("timeout: 1.5s"), &[]),
+                (&with("timeout: 0s"), &["error invalid-duration VAL-CRD-05"]),
+                (&retries("attempts: 0"), &[]),
+                (&retries("attempts: 3, retryOn: '503,reset', perTryTimeout: 2s, backoff: 100ms"), &[]),
+                (&retries("attempts: -1"), &["error invalid-retries VAL-VS-20"]),
+                (&retries("attempts: 0, perTryTimeout: 2s"), &["error invalid-retries VS-RETRY-02"]),
+                (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
+                (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
+                (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
             ],
         );
     }

@@ -399,10 +399,7 @@ mod tests {
                     &case(&format!("[{{rewrite: {{uriRegexRewrite: {{match: a, rewrite: b}}}}, {ROUTE}}}]")),
                     &[],
                 ),
-                (
-                    &case(&format!("[{{timeout: 1d, {ROUTE}}}]")),
-                    &["error not-supported VS-TO-01", "error invalid-duration VAL-CRD-05"],
-                ),
+                (&case(&format!("[{{timeout: 1d, {ROUTE}}}]")), &["error invalid-duration VAL-CRD-05"]),
             ],
         );
     }
