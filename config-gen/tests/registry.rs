@@ -41,6 +41,7 @@ impl Planned {
             authority: host.as_bytes(),
             path: b"/",
             headers: &[],
+            ..Request::default()
         };
         match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(forward) => {

@@ -188,14 +188,18 @@ pub struct QueryParameterMatch {
     pub value: StringMatch,
 }
 
-/// Where a request goes and as what.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What happens to a request: it is sent somewhere, redirected, or answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteAction {
-    /// Envoy cluster, such as `outbound|443||example.com` (CL-01). Required in mode `proxy`,
-    /// not allowed in mode `mesh`.
+    /// Envoy cluster, such as `outbound|443||example.com` (CL-01). Mode `proxy` needs it or
+    /// [`Self::destinations`] to forward, mode `mesh` allows neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// In place of `cluster`: several, of which each request takes one by chance
+    /// (VS-ROUTE-02).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<Destination>,
     /// The combination of static route settings (retry policy, ...) to use. Default:
     /// [`DEFAULT_ROUTE_PROFILE`].
     #[serde(default = "default_route_profile", skip_serializing_if = "is_default_route_profile")]
@@ -207,6 +211,153 @@ pub struct RouteAction {
     /// What is replaced on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// How long a request may take with all its retries, in milliseconds (VS-TO-02). For gRPC
+    /// it is the cap of what the client asks for (VS-TO-06).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Retries, on a route profile without any of its own (GAP-03).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// Changes of the request's headers. With several destinations theirs come first
+    /// (VS-HDR-04).
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub request_headers: HeaderOperations,
+    /// Changes of the response's headers, those of local replies included (VS-HDR-12).
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub response_headers: HeaderOperations,
+    /// In place of forwarding: send the client elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+    /// In place of forwarding: a fixed answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_response: Option<DirectResponse>,
+}
+
+impl Default for RouteAction {
+    fn default() -> Self {
+        Self {
+            cluster: None,
+            destinations: Vec::new(),
+            route_profile: default_route_profile(),
+            auto_sni: false,
+            rewrite: None,
+            timeout_ms: None,
+            retries: None,
+            request_headers: HeaderOperations::default(),
+            response_headers: HeaderOperations::default(),
+            redirect: None,
+            direct_response: None,
+        }
+    }
+}
+
+/// One of several destinations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// Envoy cluster.
+    pub cluster: String,
+    /// Its share is this, divided by the sum of all (VS-ROUTE-02).
+    pub weight: u32,
+    /// As [`RouteAction::auto_sni`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_sni: bool,
+    /// New Host header, unless the route itself sets one (VS-RW-14).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// As [`RouteAction::request_headers`].
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub request_headers: HeaderOperations,
+    /// As [`RouteAction::response_headers`].
+    #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
+    pub response_headers: HeaderOperations,
+}
+
+/// Changes of headers: all removals first, then all that is set, then all that is added
+/// (VS-HDR-02). Values may hold `%%` and, on requests, `%REQ(X)%` (GAP-07).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeaderOperations {
+    /// Names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+    /// Names and values, each in place of what is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(String, String)>,
+    /// Names and values, each a line of its own (VS-HDR-13).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<(String, String)>,
+}
+
+impl HeaderOperations {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When and how often a request is tried again (spec section 4.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retries {
+    /// Tries after the first (VS-RETRY-03).
+    pub attempts: u32,
+    /// Envoy's names for what is tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<String>,
+    /// The same for statuses of gRPC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_grpc_on: Vec<String>,
+    /// For `retriable-status-codes` (VS-RETRY-05).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status_codes: Vec<u16>,
+    /// How long one try may take, in milliseconds (VS-RETRY-08).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_try_timeout_ms: Option<u64>,
+}
+
+/// Where a client is sent instead (spec section 4.6). What is none stays as requested.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308 (VS-RD-01).
+    pub code: u16,
+    /// `http` or `https` (VS-RD-06).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// Host, may have a port (VS-RD-05).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Written behind the host; one that is to be left out isn't given (VS-RD-07).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The whole path; the query stays unless this has one (VS-RD-02).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What replaces the matched part of the path (VS-RD-04).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+}
+
+/// A fixed answer (spec section 4.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DirectResponse {
+    /// 200 to 599: Envoy closes the connection without an answer on others.
+    pub status: u16,
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body>,
+}
+
+/// The body of a [`DirectResponse`] (VS-DR-02).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Body {
+    /// As it is.
+    Text(String),
+    /// Bytes in base64.
+    Base64(String),
 }
 
 /// Replacements in a forwarded request (spec section 4.4).
@@ -217,9 +368,22 @@ pub struct Rewrite {
     /// stays (VS-RW-01, VS-RW-05, VS-RW-06).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// In place of `path`: replaces every match in the path without query (VS-RW-11).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_regex: Option<PathRegex>,
     /// Replaces the Host header (VS-RW-12).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
+}
+
+/// Parts of a path that are replaced by pattern (VS-RW-11).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathRegex {
+    /// RE2 syntax; it need not match the whole path.
+    pub pattern: String,
+    /// `\0` stands for the match and `\1` to `\9` for its groups.
+    pub replacement: String,
 }
 
 /// The route profile with Istio's default retries (DEF-06).
@@ -361,7 +525,8 @@ mod tests {
                         cluster: Some("c".into()),
                         route_profile: DEFAULT_ROUTE_PROFILE.into(),
                         auto_sni: true,
-                        rewrite: Some(Rewrite { path: Some("/x".into()), authority: None }),
+                        rewrite: Some(Rewrite { path: Some("/x".into()), ..Rewrite::default() }),
+                        ..RouteAction::default()
                     },
                 }],
                 refuse: None,

@@ -116,9 +116,10 @@ impl Engine {
             return self.refuse(Reason::OnlyTlsPorts, request);
         }
         match virtual_host.routes.decide(request, trace) {
-            Some(forward) => {
+            Some(Decision::Forward(forward)) => {
                 Decision::Forward(Forward { unregistered: virtual_host.unregistered, ..forward })
             }
+            Some(decision) => decision,
             None => self.refuse(Reason::NoRoute, request),
         }
     }
@@ -150,13 +151,15 @@ impl Engine {
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
             unregistered: false,
+            headers: Vec::new(),
+            response: None,
         })
     }
 
     fn refuse(&self, reason: Reason, request: &Request<'_>) -> Decision<'_> {
         let mut reply = LocalReply::refuse(reason, request.authority);
         if self.empty_refusals {
-            reply.body.clear();
+            reply.body = Default::default();
         }
         Decision::Respond(reply)
     }

@@ -1,6 +1,7 @@
 //! What is to be done with a request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::refusal::Reason;
 
@@ -10,7 +11,7 @@ pub enum Decision<'t> {
     /// Send it on.
     Forward(Forward<'t>),
     /// Answer it here.
-    Respond(LocalReply),
+    Respond(LocalReply<'t>),
     /// Leave it alone (mode `mesh`, no rule of ours).
     Pass,
 }
@@ -34,30 +35,100 @@ pub struct Forward<'t> {
     pub dial: Option<(Vec<u8>, u16)>,
     /// The host is named by a VirtualService only (GAP-01).
     pub unregistered: bool,
+    /// Changes of the request's headers, in this order and before all others (VS-HDR-11).
+    pub headers: Vec<HeaderChange<'t>>,
+    /// Changes of the response's headers.
+    pub response: Option<&'t Arc<ResponseHeaders>>,
+}
+
+/// A change of a header; names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderChange<'t> {
+    /// All lines of that name.
+    Remove(Cow<'t, str>),
+    /// In place of all lines of that name.
+    Set(Cow<'t, str>, Cow<'t, [u8]>),
+    /// One line more (VS-HDR-13).
+    Add(Cow<'t, str>, Cow<'t, [u8]>),
+}
+
+/// What a route changes in responses, whoever sends them (VS-HDR-12).
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResponseHeaders(Vec<HeaderChange<'static>>);
+
+impl ResponseHeaders {
+    pub(crate) fn new(changes: Vec<HeaderChange<'static>>) -> Self {
+        Self(changes)
+    }
+
+    /// Makes the changes in the headers of an answer of our own, before it is sent.
+    pub(crate) fn apply<'t>(&'t self, headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
+        for change in &self.0 {
+            match change {
+                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
+                HeaderChange::Set(name, value) => {
+                    headers.retain(|(known, _)| known != name);
+                    headers.push((name, Cow::Borrowed(value)));
+                }
+                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
+            }
+        }
+    }
+
+    /// The changes in order. No value holds a line break.
+    pub fn changes(&self) -> &[HeaderChange<'static>] {
+        &self.0
+    }
 }
 
 /// An answer of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalReply {
+pub struct LocalReply<'t> {
     /// HTTP status, 200 to 599.
     pub status: u16,
     /// Why.
-    pub reason: Reason,
-    /// Response-code details: the reason and the host, `host_not_in_registry{example.com}`.
-    pub details: String,
-    /// Plain text for a person, one line.
-    pub body: String,
+    pub cause: Cause,
+    /// Response-code details: the cause, and the host or the rule:
+    /// `host_not_in_registry{example.com}`.
+    pub details: Cow<'t, str>,
+    /// Names in lower case, and values that are safe to write out.
+    pub headers: Vec<(&'t str, Cow<'t, [u8]>)>,
+    /// A refusal has a line for a person.
+    pub body: Cow<'t, [u8]>,
 }
 
-impl LocalReply {
+/// Why a request is answered here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It is not allowed, or leads nowhere.
+    Refused(Reason),
+    /// A route redirects it (VS-RD-01).
+    Redirected,
+    /// A route answers it (VS-DR-01).
+    DirectResponse,
+}
+
+impl Cause {
+    /// As it stands in access logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused(reason) => reason.as_str(),
+            Self::Redirected => "redirected",
+            Self::DirectResponse => "direct_response",
+        }
+    }
+}
+
+impl LocalReply<'_> {
     /// A refusal that names host and reason.
     pub(crate) fn refuse(reason: Reason, authority: &[u8]) -> Self {
         let host = printable(authority);
         Self {
             status: reason.status(),
-            reason,
-            details: format!("{}{{{host}}}", reason.as_str()),
-            body: format!("{host} {}\n", reason.sentence()),
+            cause: Cause::Refused(reason),
+            details: format!("{}{{{host}}}", reason.as_str()).into(),
+            headers: Vec::new(),
+            body: format!("{host} {}\n", reason.sentence()).into_bytes().into(),
         }
     }
 }
@@ -102,6 +173,6 @@ mod tests {
         let reply = LocalReply::refuse(Reason::HostNotInRegistry, b"b.example.com");
         assert_eq!(reply.status, 502);
         assert_eq!(reply.details, "host_not_in_registry{b.example.com}");
-        assert_eq!(reply.body, "b.example.com is not in the registry; a ServiceEntry would allow it\n");
+        assert_eq!(&*reply.body, b"b.example.com is not in the registry; a ServiceEntry would allow it\n");
     }
 }

@@ -34,6 +34,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod base64;
 pub mod config;
 mod decide;
 mod decision;
@@ -45,12 +46,15 @@ mod request;
 mod route;
 mod trace;
 
+pub use base64::decode as decode_base64;
 pub use config::{Config, ConfigError};
 pub use decide::Engine;
-pub use decision::{Decision, Forward, LocalReply};
+pub use decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
 pub use refusal::Reason;
 pub use request::Request;
+pub use route::header::check_value as check_header_value;
 #[cfg(fuzzing)]
 pub use route::oracle::index_agrees_with_oracle;
 pub use route::pattern::{InvalidPattern, MAX_PATTERN_LENGTH, Pattern};
+pub use route::rewrite::PathSubstitution;
 pub use trace::{Condition, Event, NoTrace, Trace};

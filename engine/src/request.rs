@@ -15,6 +15,9 @@ pub struct Request<'a> {
     pub path: &'a [u8],
     /// All headers in order with lower-case names, pseudo headers included.
     pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// A number that nobody can foresee, new for each request: what is left to chance is
+    /// drawn from it.
+    pub random: u64,
 }
 
 impl<'a> Request<'a> {

@@ -1,10 +1,10 @@
 //! From a decision to host calls, in a fixed order.
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Forward, Request, headers};
+use portolan_engine::{Forward, HeaderChange, LocalReply, Request, headers};
 
 use crate::headers::HeaderMap;
-use crate::host::{self, Status};
+use crate::host::{self, Map, Status};
 use crate::stats::Stats;
 
 /// Name of the filter state that selects Envoy's route: `wasm.` and this.
@@ -30,6 +30,7 @@ pub(crate) fn forward(
     original: Option<&Request<'_>>,
     stats: &Stats,
 ) -> Result<(), Status> {
+    changes(Map::Request, &forward.headers)?;
     if let Some(original) = original {
         if forward.authority.is_some() {
             host::replace_request_header(headers::ORIGINAL_HOST, original.authority)?;
@@ -62,7 +63,21 @@ pub(crate) fn forward(
     Ok(())
 }
 
+/// Makes changes of headers, in order.
+pub(crate) fn changes(map: Map, changes: &[HeaderChange<'_>]) -> Result<(), Status> {
+    for change in changes {
+        match change {
+            HeaderChange::Remove(name) => host::remove_header(map, name.as_bytes())?,
+            HeaderChange::Set(name, value) => host::replace_header(map, name, value)?,
+            HeaderChange::Add(name, value) => host::add_header(map, name, value)?,
+        }
+    }
+    Ok(())
+}
+
 /// Answers the request.
-pub(crate) fn respond(status: u16, details: &str, body: &str) -> Result<(), Status> {
-    host::send_local_response(status, details, body)
+pub(crate) fn respond(reply: &LocalReply<'_>, stats: &Stats) -> Result<(), Status> {
+    host::send_local_response(reply.status, &reply.details, &reply.headers, &reply.body)?;
+    stats.answered(reply.cause);
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! a panic ends the VM and every request in it. Here every call takes and gives bytes and
 //! returns the status. Signatures are those of Proxy-Wasm ABI 0.2.1.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A status other than OK that Envoy returned for a host call.
@@ -44,7 +45,14 @@ pub(crate) enum LogSeverity {
     Error = 4,
 }
 
-const HTTP_REQUEST_HEADERS: u32 = 0;
+/// One of the header maps of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+const HTTP_REQUEST_HEADERS: u32 = Map::Request as u32;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const COUNTER: u32 = 0;
 
@@ -63,6 +71,13 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
         map: u32,
         name: *const u8,
         name_length: usize,
@@ -137,22 +152,34 @@ pub(crate) fn request_headers() -> Result<Vec<u8>, Status> {
 
 /// Sets a request header, in place of all its lines.
 pub(crate) fn replace_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
-    // SAFETY: pointers and lengths are those of live slices.
-    Status::check(unsafe {
-        proxy_replace_header_map_value(
-            HTTP_REQUEST_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
-    })
+    replace_header(Map::Request, name, value)
 }
 
 /// Removes all lines of a request header.
 pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), Status> {
+    remove_header(Map::Request, name)
+}
+
+/// Sets a header, in place of all its lines. Envoy checks values in requests only.
+pub(crate) fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Adds a line to a header.
+pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    // SAFETY: pointers and lengths are those of live slices.
+    Status::check(unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes all lines of a header.
+pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     // SAFETY: pointer and length are those of a live slice.
-    Status::check(unsafe { proxy_remove_header_map_value(HTTP_REQUEST_HEADERS, name.as_ptr(), name.len()) })
+    Status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// The local port of the client's connection.
@@ -171,9 +198,22 @@ pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), Status> {
 }
 
 /// Answers the request. `status` must be in 200..=599: Envoy closes the connection without
-/// an answer on others.
-pub(crate) fn send_local_response(status: u16, details: &str, body: &str) -> Result<(), Status> {
+/// an answer on others. Envoy writes header values out as they are, so they must not hold
+/// line breaks.
+pub(crate) fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &[(&str, Cow<'_, [u8]>)],
+    body: &[u8],
+) -> Result<(), Status> {
     const NO_HEADERS: [u8; 4] = [0; 4];
+    let serialized;
+    let headers: &[u8] = if headers.is_empty() {
+        &NO_HEADERS
+    } else {
+        serialized = serialize(headers);
+        &serialized
+    };
     // SAFETY: pointers and lengths are those of live slices.
     Status::check(unsafe {
         proxy_send_local_response(
@@ -182,11 +222,29 @@ pub(crate) fn send_local_response(status: u16, details: &str, body: &str) -> Res
             details.len(),
             body.as_ptr(),
             body.len(),
-            NO_HEADERS.as_ptr(),
-            NO_HEADERS.len(),
+            headers.as_ptr(),
+            headers.len(),
             NO_GRPC_STATUS,
         )
     })
+}
+
+/// Headers as Envoy reads them: a count, a pair of lengths for each, then name and value of
+/// each, both followed by a zero byte. All numbers are 32 bits, little endian.
+fn serialize(headers: &[(&str, Cow<'_, [u8]>)]) -> Vec<u8> {
+    let number = |number: usize| u32::try_from(number).unwrap_or_default().to_le_bytes();
+    let mut block = Vec::from(number(headers.len()));
+    for (name, value) in headers {
+        block.extend(number(name.len()));
+        block.extend(number(value.len()));
+    }
+    for (name, value) in headers {
+        block.extend_from_slice(name.as_bytes());
+        block.push(0);
+        block.extend_from_slice(value);
+        block.push(0);
+    }
+    block
 }
 
 /// A counter; `/stats` shows it as `wasmcustom.<name>`.

@@ -9,17 +9,20 @@
 mod apply;
 mod headers;
 mod host;
+mod random;
 mod stats;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Decision, Engine, NoTrace};
+use portolan_engine::{Decision, Engine, NoTrace, ResponseHeaders};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use headers::HeaderMap;
-use host::LogSeverity;
+use host::{LogSeverity, Map};
+use random::Random;
 use stats::Stats;
 
 mod entry {
@@ -36,6 +39,7 @@ mod entry {
 struct Loaded {
     engine: Engine,
     stats: Stats,
+    random: Random,
 }
 
 /// The plugin in one VM.
@@ -67,7 +71,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { loaded: self.loaded.clone() }))
+        Some(Box::new(Stream { loaded: self.loaded.clone(), response: None }))
     }
 }
 
@@ -87,12 +91,14 @@ fn load() -> Result<Loaded, String> {
             engine.virtual_host_count()
         ),
     );
-    Ok(Loaded { engine, stats })
+    Ok(Loaded { engine, stats, random: Random::seeded() })
 }
 
 /// One request.
 struct Stream {
     loaded: Option<Rc<Loaded>>,
+    /// What its route changes in the response.
+    response: Option<Arc<ResponseHeaders>>,
 }
 
 impl Context for Stream {}
@@ -102,16 +108,26 @@ impl HttpContext for Stream {
         let Some(loaded) = &self.loaded else {
             return fail_closed("the filter has no plugin config");
         };
-        match loaded.handle() {
+        match loaded.handle(&mut self.response) {
             Ok(action) => action,
             Err(fault) => fail_closed(&fault),
         }
     }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some(response) = self.response.take()
+            && let Err(status) = apply::changes(Map::Response, response.changes())
+        {
+            // The response is on its way; nothing better can be done with it.
+            host::log(LogSeverity::Error, &format!("portolan: a response header can't be changed: {status}"));
+        }
+        Action::Continue
+    }
 }
 
 impl Loaded {
-    /// Decides and applies.
-    fn handle(&self) -> Result<Action, String> {
+    /// Decides and applies; what is to be done with the response is left in `response`.
+    fn handle(&self, response: &mut Option<Arc<ResponseHeaders>>) -> Result<Action, String> {
         let mode = self.engine.mode();
         let map = host::request_headers()
             .map_err(|status| format!("the request headers can't be read: {status}"))?;
@@ -123,17 +139,17 @@ impl Loaded {
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
         };
-        let request = headers.request(port);
+        let request = headers.request(port, self.random.next());
         match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(forward) => {
+                *response = forward.response.cloned();
                 let original = self.engine.sends_original_headers().then_some(&request);
                 apply::forward(&forward, original, &self.stats)
                     .map_err(|status| format!("the decision can't be applied: {status}"))?;
                 Ok(Action::Continue)
             }
             Decision::Respond(reply) => {
-                self.stats.refused(reply.reason);
-                apply::respond(reply.status, &reply.details, &reply.body)
+                apply::respond(&reply, &self.stats)
                     .map_err(|status| format!("the answer can't be sent: {status}"))?;
                 Ok(Action::Pause)
             }
@@ -146,6 +162,7 @@ impl Loaded {
 /// Envoy's stream timeout ends it.
 fn fail_closed(fault: &str) -> Action {
     host::log(LogSeverity::Error, &format!("portolan: request refused: {fault}"));
-    let _ = apply::respond(503, "portolan_cannot_decide", "the registry filter can't decide\n");
+    let _ =
+        host::send_local_response(503, "portolan_cannot_decide", &[], b"the registry filter can't decide\n");
     Action::Pause
 }

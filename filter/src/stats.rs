@@ -1,6 +1,6 @@
 //! Counters, and their names.
 
-use portolan_engine::{Forward, Reason};
+use portolan_engine::{Cause, Forward, Reason};
 
 use crate::host::{Counter, Status};
 
@@ -16,6 +16,10 @@ pub(crate) struct Stats {
     unregistered: Counter,
     /// Header lines removed that a client must not send (GAP-05).
     forbidden_headers: Counter,
+    /// Redirected by a route.
+    redirected: Counter,
+    /// Answered by a route.
+    direct_response: Counter,
     /// Refused, by reason.
     refused: Vec<(Reason, Counter)>,
 }
@@ -32,6 +36,8 @@ impl Stats {
             passed_through: Counter::define("portolan.passed_through")?,
             unregistered: Counter::define("portolan.unregistered")?,
             forbidden_headers: Counter::define("portolan.forbidden_headers")?,
+            redirected: Counter::define("portolan.redirected")?,
+            direct_response: Counter::define("portolan.direct_response")?,
             refused: refused.collect::<Result<_, _>>()?,
         })
     }
@@ -52,8 +58,15 @@ impl Stats {
     }
 
     /// Counts a request that is answered here.
-    pub(crate) fn refused(&self, reason: Reason) {
-        if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {
+    pub(crate) fn answered(&self, cause: Cause) {
+        let counter = match cause {
+            Cause::Refused(reason) => {
+                self.refused.iter().find(|(known, _)| *known == reason).map(|(_, counter)| counter)
+            }
+            Cause::Redirected => Some(&self.redirected),
+            Cause::DirectResponse => Some(&self.direct_response),
+        };
+        if let Some(counter) = counter {
             counter.add(1);
         }
     }

@@ -71,6 +71,8 @@ impl Prepared {
             authority: &request.authority,
             path: &request.path,
             headers: &headers,
+            // Nothing that a test can expect is drawn.
+            random: 0,
         };
         match self.engine.decide(&view, &mut NoTrace) {
             Decision::Forward(forward) => {
@@ -89,8 +91,9 @@ impl Prepared {
             }
             Decision::Respond(reply) => {
                 let why = format!("answered: {}", reply.details);
-                let reason = reply.reason.as_str().to_owned();
-                (Seen::Answered { status: reply.status, reason, body: reply.body }, why)
+                let reason = reply.cause.as_str().to_owned();
+                let body = String::from_utf8_lossy(&reply.body).into_owned();
+                (Seen::Answered { status: reply.status, reason, body }, why)
             }
             Decision::Pass => {
                 let reason = "left alone, as in mode `mesh`".to_owned();

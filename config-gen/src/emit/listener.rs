@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portolan_engine::config::{DEFAULT_ROUTE_PROFILE, PASSTHROUGH_ROUTE_PROFILE};
+use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use portolan_engine::headers;
 use serde_json::{Value, json};
 
@@ -10,7 +10,8 @@ use crate::emit::cluster::{dns_cache, passthrough_dns_cache, socket_address};
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
-use crate::plan::{Discovery, Plan, SniRoute};
+use crate::plan::profiles::DEFAULT_RETRY_ON;
+use crate::plan::{Discovery, Plan, RetryProfile, RouteProfile, SniRoute};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -36,7 +37,7 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         || options.outbound_policy() == OutboundPolicy::AllowAny
         || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port));
     chains.push(if has_http {
-        json!({"name": "http", "filters": [http_connection_manager(port, options)?]})
+        json!({"name": "http", "filters": [http_connection_manager(port, plan, options)?]})
     } else {
         json!({"name": "refused", "filters": [tcp_proxy("tcp_refused", BLACK_HOLE_CLUSTER, options)]})
     });
@@ -139,7 +140,7 @@ fn tcp_proxy(stat_prefix: &str, cluster: &str, options: &Options) -> Value {
     })
 }
 
-fn http_connection_manager(port: u16, options: &Options) -> anyhow::Result<Value> {
+fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let request_id = options.envoy.request_id.unwrap_or(options.profile == Profile::Istio);
     Ok(json!({
         "name": "envoy.filters.network.http_connection_manager",
@@ -175,7 +176,7 @@ fn http_connection_manager(port: u16, options: &Options) -> anyhow::Result<Value
                 "duration": "%DURATION%",
             }), None),
             "http_filters": http_filters(options)?,
-            "route_config": route_config(options),
+            "route_config": route_config(plan, options),
         },
     }))
 }
@@ -243,8 +244,9 @@ fn in_files_root(options: &Options, path: &str) -> String {
 /// One virtual host for all. Its routes differ only in what is static in Envoy, and match on
 /// a filter state that only the filter can write: a request without a decision of ours meets
 /// the last route.
-fn route_config(options: &Options) -> Value {
-    let mut routes = vec![route(DEFAULT_ROUTE_PROFILE, json!({"retry_policy": default_retries()}))];
+fn route_config(plan: &Plan, options: &Options) -> Value {
+    let mut routes = vec![profile_route(&RouteProfile::default())];
+    routes.extend(plan.profiles.iter().map(profile_route));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         // No retries (OTP-05, VS-RETRY-12).
         routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
@@ -288,19 +290,52 @@ fn route(profile: &str, settings: Value) -> Value {
     })
 }
 
-/// Istio's retries where nothing is said (DEF-06, VS-RETRY-01).
-fn default_retries() -> Value {
-    json!({
-        "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
-        "num_retries": 2,
-        "retry_host_predicate": [{
+fn profile_route(profile: &RouteProfile) -> Value {
+    let mut settings = json!({});
+    match &profile.retries {
+        RetryProfile::Off => {}
+        RetryProfile::Default => {
+            let policy = json!({"retry_on": DEFAULT_RETRY_ON, "num_retries": 2});
+            settings["retry_policy"] = with_hosts(policy, true);
+        }
+        // Without conditions: Envoy takes those of the headers and of the route together.
+        RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff } => {
+            let mut policy = with_hosts(json!({}), *ignore_previous_hosts);
+            if *remote_localities {
+                policy["retry_priority"] = json!({
+                    "name": "envoy.retry_priorities.previous_priorities",
+                    "typed_config": {
+                        "@type": type_url("envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"),
+                        "update_frequency": 2,
+                    },
+                });
+            }
+            if let Some(backoff) = backoff {
+                policy["retry_back_off"] = json!({"base_interval": seconds(*backoff)});
+            }
+            settings["retry_policy"] = policy;
+        }
+    }
+    route(&profile.name(), settings)
+}
+
+/// The policy with which hosts are tried (VS-RETRY-01, VS-RETRY-10).
+fn with_hosts(mut policy: Value, ignore_previous_hosts: bool) -> Value {
+    if ignore_previous_hosts {
+        policy["retry_host_predicate"] = json!([{
             "name": "envoy.retry_host_predicates.previous_hosts",
             "typed_config": {
                 "@type": type_url("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
             },
-        }],
-        "host_selection_retry_max_attempts": 5,
-    })
+        }]);
+    }
+    policy["host_selection_retry_max_attempts"] = 5.into();
+    policy
+}
+
+/// As protobuf writes a time span.
+fn seconds(milliseconds: u64) -> String {
+    format!("{}.{:03}s", milliseconds / 1000, milliseconds % 1000)
 }
 
 /// A JSON line for each request or connection.

@@ -371,7 +371,7 @@ spec:
   hosts: [a, b]
   http:
   - match: [{name: m, uri: {exact: /}}]
-    timeout: 5s
+    delegate: {name: d}
     route: [{destination: {host: c}}]
 status: {}
 ",
@@ -388,7 +388,7 @@ status: {}
             ("spec.hosts", "translated"),
             ("spec.http[0].match[0].name", "ignored"),
             ("spec.http[0].match[0].uri.exact", "translated"),
-            ("spec.http[0].timeout", "refused"),
+            ("spec.http[0].delegate", "refused"),
             ("spec.http[0].route[0].destination.host", "translated"),
         ];
         assert_eq!(uses, expected);

@@ -3,13 +3,16 @@
 
 mod clusters;
 mod endpoints;
+pub(crate) mod profiles;
 mod routes;
 mod virtual_hosts;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
+pub use profiles::{Mirror, RetryProfile, RouteProfile};
 
 use portolan_engine::config;
 
@@ -36,6 +39,8 @@ pub struct Plan {
     pub clusters: Vec<Cluster>,
     /// TLS connections that are passed through, by listener port.
     pub sni_routes: Vec<SniRoute>,
+    /// Route profiles that virtual hosts use, besides the default one.
+    pub profiles: Vec<RouteProfile>,
 }
 
 /// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
@@ -56,6 +61,8 @@ pub(crate) struct Input<'a> {
     pub(crate) virtual_services: &'a [VirtualService],
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) options: &'a Options,
+    /// Route profiles that were asked for.
+    profiles: RefCell<BTreeSet<RouteProfile>>,
 }
 
 impl Plan {
@@ -79,14 +86,23 @@ impl Plan {
         let registry = Registry::build(resources, &scope, options, &mut found);
         let rules = DestinationRules::new(resources.destination_rules);
         let virtual_services = resources.virtual_services;
-        let input = Input { registry: &registry, rules: &rules, virtual_services, scope: &scope, options };
+        let input = Input {
+            registry: &registry,
+            rules: &rules,
+            virtual_services,
+            scope: &scope,
+            options,
+            profiles: RefCell::default(),
+        };
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
         endpoints::check(&input, &mut found);
+        let virtual_hosts = virtual_hosts::build(&input, &mut found);
         let plan = Self {
-            virtual_hosts: virtual_hosts::build(&input, &mut found),
             clusters: clusters::build(&input, &mut found),
             sni_routes: sni_routes(&input),
+            profiles: profiles(&input, &virtual_hosts),
+            virtual_hosts,
         };
         for mut diagnostic in gathered(hidden(found, resources, options)) {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
@@ -111,14 +127,27 @@ impl Plan {
     }
 
     /// The plugin config for a mesh, whose sidecars keep their own routes: only virtual hosts
-    /// that rewrite something are left, and no cluster is named.
+    /// that change or answer something are left, and no cluster is named.
     pub fn mesh_config(&self) -> config::Config {
-        let rewrites = |route: &config::Route| route.route.rewrite.is_some();
-        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(rewrites));
+        let acts = |route: &config::Route| {
+            let action = &route.route;
+            action.rewrite.is_some()
+                || action.redirect.is_some()
+                || action.direct_response.is_some()
+                || !action.request_headers.is_empty()
+                || !action.response_headers.is_empty()
+        };
+        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(acts));
         let virtual_hosts = hosts.cloned().map(|mut host| {
             for route in &mut host.routes {
                 route.route.cluster = None;
-                route.route.auto_sni = false;
+                let action = &mut route.route;
+                action.destinations.clear();
+                action.auto_sni = false;
+                // The sidecar's routes have their own.
+                action.route_profile = config::DEFAULT_ROUTE_PROFILE.to_owned();
+                action.timeout_ms = None;
+                action.retries = None;
             }
             host
         });
@@ -135,6 +164,13 @@ impl Plan {
 }
 
 impl Input<'_> {
+    /// The name of `profile`, which is remembered.
+    fn use_profile(&self, profile: RouteProfile) -> String {
+        let name = profile.name();
+        self.profiles.borrow_mut().insert(profile);
+        name
+    }
+
     /// Whether `service` has a cluster on `port` that originates TLS.
     pub(crate) fn originates_tls(&self, service: &Service<'_>, port: u16) -> bool {
         clusters::upstream_tls(self, service, port).is_some()
@@ -227,6 +263,18 @@ fn gathered(found: Vec<Diagnostic>) -> Vec<Diagnostic> {
         }
     }
     kept
+}
+
+/// The profiles that routes of `hosts` use: not all VirtualServices have an effect.
+fn profiles(input: &Input<'_>, hosts: &[config::VirtualHost]) -> Vec<RouteProfile> {
+    let routes = hosts.iter().flat_map(|host| &host.routes);
+    let used: BTreeSet<&str> = routes.map(|route| route.route.route_profile.as_str()).collect();
+    let asked = input.profiles.borrow();
+    asked
+        .iter()
+        .filter(|profile| **profile != RouteProfile::default() && used.contains(profile.name().as_str()))
+        .cloned()
+        .collect()
 }
 
 /// `outbound|443||example.com` (CL-01).

@@ -1,18 +1,22 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
-use portolan_engine::Pattern;
 use portolan_engine::config::{
-    DEFAULT_ROUTE_PROFILE, HeaderMatch, QueryParameterMatch, Rewrite, Route, RouteAction, RouteMatch,
-    StringMatch as Match,
+    self, Body, DirectResponse, HeaderMatch, HeaderOperations, PathRegex, QueryParameterMatch, Retries,
+    Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
 };
+use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
+use crate::plan::profiles::{DEFAULT_RETRY_ON, RetryProfile, RouteProfile};
 use crate::plan::{Input, cluster_name};
+use crate::resource::action::NamedValue;
 use crate::resource::service_entry::ProtocolClass;
-use crate::resource::virtual_service::{Destination, HttpMatch, HttpRoute, NamedMatch, StringMatch};
-use crate::resource::{Spanned, VirtualService};
+use crate::resource::virtual_service::{
+    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
+};
+use crate::resource::{Spanned, VirtualService, action};
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -136,21 +140,196 @@ fn string_match(value: &StringMatch) -> Match {
     }
 }
 
+/// What `http` does on listener port `port`; none where it leads nowhere.
 fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Option<RouteAction> {
-    let destination = &http.route.first()?.destination;
-    let host = expand(&destination.host, &service.meta.namespace);
+    if let Some(redirect) = &http.redirect {
+        return Some(RouteAction {
+            redirect: Some(self::redirect(redirect, port)),
+            response_headers: operations(&[&http.headers.response]),
+            ..RouteAction::default()
+        });
+    }
+    if let Some(response) = &http.direct_response {
+        let body = response.body.as_ref().map(|body| match &body.value {
+            action::Body::Text(text) => Body::Text(text.clone()),
+            action::Body::Base64(text) => Body::Base64(text.clone()),
+        });
+        let status = u16::try_from(response.status.as_ref()?.value).ok()?;
+        return Some(RouteAction {
+            direct_response: Some(DirectResponse { status, body }),
+            response_headers: operations(&[&http.headers.response]),
+            ..RouteAction::default()
+        });
+    }
+    let mut destinations =
+        drawn(&http.route).map(|route| destination(input, service, route, port)).collect::<Vec<_>>();
+    let mut action = RouteAction::default();
+    let mut levels = [vec![&http.headers.request], vec![&http.headers.response]];
+    let text = |value: &Spanned<String>| value.value.clone();
+    let mut rewrite = match &http.rewrite {
+        Some(rewrite) => Rewrite {
+            path: rewrite.uri.as_ref().map(text),
+            path_regex: rewrite.uri_regex.as_ref().and_then(path_regex),
+            authority: rewrite.authority.as_ref().map(text),
+        },
+        None => Rewrite::default(),
+    };
+    // VS-HDR-06
+    rewrite.authority = rewrite.authority.or_else(|| http.headers.request.authority().map(text));
+    if let ([route], Some(_)) = (http.route.as_slice(), destinations.first()) {
+        // One alone has no use for a weight (VS-ROUTE-01), and both levels of header operations
+        // are one (VS-HDR-03).
+        let only = destinations.remove(0);
+        action.cluster = Some(only.cluster);
+        action.auto_sni = only.auto_sni;
+        rewrite.authority = rewrite.authority.or(only.authority);
+        levels[0].push(&route.headers.request);
+        levels[1].push(&route.headers.response);
+    } else if destinations.is_empty() {
+        return None;
+    }
+    let profile = RouteProfile { retries: retry_profile(http.retries.as_ref()), mirrors: Vec::new() };
+    action.route_profile = input.use_profile(profile);
+    action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
+    action.retries = http.retries.as_ref().and_then(retries);
+    let [request, response] = levels;
+    action.request_headers = operations(&request);
+    action.response_headers = operations(&response);
+    action.destinations = destinations;
+    action.rewrite = Some(rewrite).filter(|rewrite| *rewrite != Rewrite::default());
+    Some(action)
+}
+
+/// What of retries is static in Envoy (GAP-03).
+fn retry_profile(retries: Option<&action::Retries>) -> RetryProfile {
+    let flag = |flag: &Option<Spanned<bool>>| flag.as_ref().map(|flag| flag.value);
+    match retries {
+        None => RetryProfile::Default,
+        Some(retries) if attempts(retries) == 0 => RetryProfile::Off,
+        Some(retries) => RetryProfile::ByHeader {
+            ignore_previous_hosts: flag(&retries.ignore_previous_hosts).unwrap_or(true),
+            remote_localities: flag(&retries.remote_localities).unwrap_or(false),
+            backoff: retries.backoff.as_ref().map(|backoff| backoff.value),
+        },
+    }
+}
+
+fn attempts(retries: &action::Retries) -> u32 {
+    retries.attempts.as_ref().and_then(|attempts| u32::try_from(attempts.value).ok()).unwrap_or_default()
+}
+
+/// What the filter says of retries; none where there are none.
+fn retries(retries: &action::Retries) -> Option<Retries> {
+    /// What `retry-grpc-on` takes; the rest is `retry-on`'s.
+    const GRPC: [&str; 5] =
+        ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
+    let attempts = attempts(retries);
+    if attempts == 0 {
+        return None;
+    }
+    let mut result = Retries {
+        attempts,
+        per_try_timeout_ms: retries.per_try_timeout.as_ref().map(|limit| limit.value),
+        ..Retries::default()
+    };
+    let conditions = retries.retry_on.as_ref().map_or(DEFAULT_RETRY_ON, |conditions| conditions.as_str());
+    for word in conditions.split(',').map(str::trim) {
+        if let Ok(status) = word.parse() {
+            result.status_codes.push(status);
+        } else if GRPC.contains(&word) {
+            result.retry_grpc_on.push(word.to_owned());
+        } else {
+            result.retry_on.push(word.to_owned());
+        }
+    }
+    // VS-RETRY-05
+    let by_status = "retriable-status-codes";
+    if !result.status_codes.is_empty() && !result.retry_on.iter().any(|word| word == by_status) {
+        result.retry_on.push(by_status.to_owned());
+    }
+    Some(result)
+}
+
+/// Header operations of several levels as those of one: what is set comes sorted by name, level
+/// by level (VS-HDR-03).
+fn operations(levels: &[&action::HeaderOperations]) -> HeaderOperations {
+    let values = |entries: &dyn Fn(&action::HeaderOperations) -> Vec<NamedValue>| {
+        let mut all = Vec::new();
+        for level in levels {
+            let mut pairs: Vec<(String, String)> = entries(level)
+                .into_iter()
+                // The Host header is rewritten, and an empty value changes nothing (VS-HDR-08).
+                .filter(|entry| !entry.is_authority() && !entry.value.is_empty())
+                .map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value))
+                .collect();
+            pairs.sort();
+            all.extend(pairs);
+        }
+        all
+    };
+    let removed = levels.iter().flat_map(|level| &level.remove);
+    HeaderOperations {
+        remove: removed.map(|name| name.value.to_ascii_lowercase()).collect(),
+        set: values(&|level| level.set.clone()),
+        add: values(&|level| level.add.clone()),
+    }
+}
+
+/// The destinations that get a share: one alone, or those with a weight (VS-ROUTE-01,
+/// VS-ROUTE-02).
+fn drawn(route: &[RouteDestination]) -> impl Iterator<Item = &RouteDestination> {
+    route.iter().filter(|entry| route.len() == 1 || weight(entry) > 0)
+}
+
+fn weight(route: &RouteDestination) -> u32 {
+    route.weight.as_ref().and_then(|weight| u32::try_from(weight.value).ok()).unwrap_or_default()
+}
+
+fn destination(
+    input: &Input<'_>,
+    service: &VirtualService,
+    route: &RouteDestination,
+    port: u16,
+) -> config::Destination {
+    let host = expand(&route.destination.host, &service.meta.namespace);
     // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
-    let number = destination.port.as_ref().map_or(port, |port| port.value);
+    let number = route.destination.port.as_ref().map_or(port, |port| port.value);
     let tls = input.registry.get(&host).and_then(|known| super::clusters::upstream_tls(input, known, number));
-    Some(RouteAction {
-        cluster: Some(cluster_name(&host, number)),
-        route_profile: DEFAULT_ROUTE_PROFILE.to_owned(),
+    config::Destination {
+        cluster: cluster_name(&host, number),
+        weight: weight(route),
         auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
-        rewrite: http.rewrite.as_ref().map(|rewrite| Rewrite {
-            path: rewrite.uri.as_ref().map(|uri| uri.value.clone()),
-            authority: rewrite.authority.as_ref().map(|authority| authority.value.clone()),
-        }),
+        authority: route.headers.request.authority().map(|authority| authority.value.clone()),
+        request_headers: operations(&[&route.headers.request]),
+        response_headers: operations(&[&route.headers.response]),
+    }
+}
+
+fn path_regex(regex: &action::RegexRewrite) -> Option<PathRegex> {
+    Some(PathRegex {
+        pattern: regex.pattern.as_ref()?.value.clone(),
+        replacement: regex.replacement.as_ref()?.value.clone(),
     })
+}
+
+fn redirect(redirect: &action::Redirect, listener_port: u16) -> config::Redirect {
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+    let scheme = text(&redirect.scheme);
+    let port = match (&redirect.port, redirect.derive_port.as_ref().map(|derive| derive.as_str())) {
+        (Some(port), _) => u16::try_from(port.value).ok(),
+        (None, Some("FROM_REQUEST_PORT")) => Some(listener_port),
+        (None, _) => None,
+    };
+    // VS-RD-07: no scheme counts as `http` here.
+    let default = if scheme.as_deref() == Some("https") { 443 } else { 80 };
+    config::Redirect {
+        code: redirect.code.as_ref().and_then(|code| u16::try_from(code.value).ok()).unwrap_or(301),
+        scheme,
+        authority: text(&redirect.authority),
+        port: port.filter(|port| *port != default),
+        path: text(&redirect.uri),
+        prefix: text(&redirect.prefix_rewrite),
+    }
 }
 
 /// Reports what is wrong with the routes of `service` whatever the request.
@@ -160,20 +339,24 @@ pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &m
         for (entry_index, entry) in http.matches.iter().enumerate() {
             check_patterns(service, entry, &format!("{field}.match[{entry_index}]"), diagnostics);
         }
-        if let [_, second, ..] = http.route.as_slice() {
+        if let Some(rewrite) = &http.rewrite
+            && let Some(regex) = &rewrite.uri_regex
+            && let Some(PathRegex { pattern, replacement }) = path_regex(regex)
+            && let Err(error) = PathSubstitution::new(&pattern, &replacement)
+        {
             diagnostics.push(
-                Diagnostic::error(
-                    "weights-not-supported",
-                    "this version can't divide requests among several destinations",
-                )
-                .resource(service.meta.title())
-                .at(second.span)
-                .field(format!("{field}.route[1]"))
-                .rule("VS-ROUTE-02")
-                .help("keep one destination"),
+                Diagnostic::error("invalid-regex", error.to_string())
+                    .resource(service.meta.title())
+                    .at(regex.span)
+                    .field(format!("{field}.rewrite.uriRegexRewrite"))
+                    .rule("VAL-VS-16")
+                    .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
         }
         for (route_index, route) in http.route.iter().enumerate() {
+            if !drawn(&http.route).any(|drawn| drawn.span == route.span) {
+                continue;
+            }
             check_destination(
                 input,
                 service,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_engine::config::{self, DEFAULT_ROUTE_PROFILE, Refuse, Route, RouteAction, RouteMatch};
+use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{covers, domains, expand, overlaps, short_forms};
@@ -275,10 +275,9 @@ impl<'a, 'i> PortTable<'a, 'i> {
                 matcher: RouteMatch::default(),
                 route: RouteAction {
                     cluster: Some(cluster_name(known.host, port)),
-                    route_profile: DEFAULT_ROUTE_PROFILE.to_owned(),
                     auto_sni: super::clusters::upstream_tls(self.input, known, port)
                         .is_some_and(|tls| tls.sni.is_none()),
-                    rewrite: None,
+                    ..RouteAction::default()
                 },
             });
             let names = std::iter::once(known.host).chain(known.aliases.iter().copied());

@@ -3,6 +3,7 @@
 //! Reading never fails: what the schema refused is left out here, so after an
 //! error a resource may be incomplete. Nothing may be generated then.
 
+pub mod action;
 pub mod destination_rule;
 mod domain;
 pub mod kubernetes_service;

@@ -2,6 +2,7 @@
 
 use super::Spanned;
 use crate::input::node::Node;
+use crate::schema::duration;
 
 pub(super) fn string(node: Option<&Node>) -> Option<Spanned<String>> {
     let node = node?;
@@ -25,4 +26,11 @@ pub(super) fn boolean(node: Option<&Node>) -> Option<Spanned<bool>> {
 pub(super) fn int<T: TryFrom<i64>>(node: Option<&Node>) -> Option<Spanned<T>> {
     let node = node?;
     Some(Spanned::new(T::try_from(node.as_int()?).ok()?, node.span))
+}
+
+/// A time span in milliseconds.
+pub(super) fn milliseconds(node: Option<&Node>) -> Option<Spanned<u64>> {
+    let node = node?;
+    let nanoseconds = duration::nanoseconds(node.as_str()?)?;
+    Some(Spanned::new(u64::try_from(nanoseconds).ok()? / 1_000_000, node.span))
 }

@@ -2,6 +2,7 @@
 //! as they concern what is translated. The shape was checked before; what it
 //! refused is absent here and not reported a second time.
 
+mod action;
 pub(crate) mod destination_rule;
 pub(crate) mod kubernetes_service;
 pub(crate) mod service_entry;

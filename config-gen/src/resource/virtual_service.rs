@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{boolean, filled, int, string, strings};
+use super::action::{self, DirectResponse, Headers, Redirect, RegexRewrite, Retries};
+use super::read::{boolean, filled, int, milliseconds, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
 use crate::source::Span;
@@ -33,6 +34,16 @@ pub struct HttpRoute {
     pub route: Vec<RouteDestination>,
     /// Rewrite before forwarding.
     pub rewrite: Option<Rewrite>,
+    /// How long a request may take, in milliseconds (VS-TO-02).
+    pub timeout: Option<Spanned<u64>>,
+    /// When it is tried again; absent: Istio's default (VS-RETRY-01).
+    pub retries: Option<Retries>,
+    /// Changes of headers for all destinations (VS-HDR-01).
+    pub headers: Headers,
+    /// Sends the client elsewhere, in place of `route`.
+    pub redirect: Option<Redirect>,
+    /// Answers the client, in place of `route`.
+    pub direct_response: Option<DirectResponse>,
     /// The whole route.
     pub span: Span,
 }
@@ -100,6 +111,8 @@ pub struct RouteDestination {
     pub destination: Destination,
     /// Share among several destinations (VS-ROUTE-02); absent is 0.
     pub weight: Option<Spanned<i64>>,
+    /// Changes of headers for this destination (VS-HDR-01).
+    pub headers: Headers,
     /// The whole entry.
     pub span: Span,
 }
@@ -120,6 +133,8 @@ pub struct Rewrite {
     pub uri: Option<Spanned<String>>,
     /// New `:authority` (VS-RW-12).
     pub authority: Option<Spanned<String>>,
+    /// Replaces parts of the path by pattern (VS-RW-11).
+    pub uri_regex: Option<RegexRewrite>,
     /// The whole rewrite.
     pub span: Span,
 }
@@ -145,6 +160,11 @@ fn http_route(node: &Node) -> HttpRoute {
         matches: list("match").iter().map(http_match).collect(),
         route: list("route").iter().filter_map(route_destination).collect(),
         rewrite: node.get("rewrite").map(rewrite),
+        timeout: milliseconds(node.get("timeout")),
+        retries: node.get("retries").map(action::retries),
+        headers: action::headers(node.get("headers")),
+        redirect: node.get("redirect").map(action::redirect),
+        direct_response: node.get("directResponse").map(action::direct_response),
         span: node.span,
     }
 }
@@ -220,10 +240,16 @@ fn route_destination(node: &Node) -> Option<RouteDestination> {
             port: destination.get("port").and_then(|port| int(port.get("number"))),
         },
         weight: int(node.get("weight")),
+        headers: action::headers(node.get("headers")),
         span: node.span,
     })
 }
 
 fn rewrite(node: &Node) -> Rewrite {
-    Rewrite { uri: filled(node.get("uri")), authority: filled(node.get("authority")), span: node.span }
+    Rewrite {
+        uri: filled(node.get("uri")),
+        authority: filled(node.get("authority")),
+        uri_regex: node.get("uriRegexRewrite").map(action::regex_rewrite),
+        span: node.span,
+    }
 }

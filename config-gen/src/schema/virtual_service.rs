@@ -20,14 +20,12 @@ const HTTP_ROUTE: Object = object(&[
     field("name", STRING).rule("VS-ORD-05"),
     field("match", list(&Ty::Object(&HTTP_MATCH))).rule("VS-ORD-03"),
     field("route", list(&Ty::Object(&HTTP_DESTINATION))).rule("VS-ROUTE-01"),
-    field("redirect", Ty::Object(&REDIRECT)).refused("redirects are not answered").rule("VS-RD-01"),
-    field("directResponse", Ty::Object(&DIRECT_RESPONSE))
-        .refused("direct responses are not sent")
-        .rule("VS-DR-01"),
+    field("redirect", Ty::Object(&REDIRECT)).rule("VS-RD-01"),
+    field("directResponse", Ty::Object(&DIRECT_RESPONSE)).rule("VS-DR-01"),
     field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
-    field("timeout", DURATION).refused("timeouts are not set").rule("VS-TO-01"),
-    field("retries", Ty::Object(&RETRIES)).refused("retries are not set").rule("VS-RETRY-01"),
+    field("timeout", DURATION).rule("VS-TO-01"),
+    field("retries", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
     field("fault", Ty::Object(&FAULT)).refused("faults are not injected").rule("VS-FAULT-01"),
     field("mirror", Ty::Object(&DESTINATION)).refused(MIRROR).rule("VS-MIR-01"),
     field("mirrors", list(&Ty::Object(&MIRROR_POLICY))).refused(MIRROR).rule("VS-MIR-01"),
@@ -35,11 +33,10 @@ const HTTP_ROUTE: Object = object(&[
     field("mirror_percent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
     field("mirrorPercentage", Ty::Object(&PERCENTAGE)).refused(MIRROR).rule("VS-MIR-01"),
     field("corsPolicy", Ty::Object(&CORS)).refused("preflight requests are not answered").rule("VS-CORS-01"),
-    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+    field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
 
 const MIRROR: &str = "requests are not mirrored";
-const HEADER_OPERATIONS: &str = "headers are not changed";
 
 const HTTP_MATCH: Object = object(&[
     field("name", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
@@ -67,7 +64,7 @@ const STRING_MATCH: Object =
 const HTTP_DESTINATION: Object = object(&[
     field("destination", Ty::Object(&DESTINATION)).required().rule("VS-ROUTE-01"),
     field("weight", INT32).rule("VS-ROUTE-02"),
-    field("headers", Ty::Object(&HEADERS)).refused(HEADER_OPERATIONS).rule("VS-HDR-01"),
+    field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
 
 const DESTINATION: Object = object(&[
@@ -83,41 +80,43 @@ const PORT_SELECTOR: Object = object(&[field("number", PORT_NUMBER).required().r
 const REWRITE: Object = object(&[
     field("uri", STRING).rule("VS-RW-01"),
     field("authority", STRING).rule("VS-RW-12"),
-    field("uriRegexRewrite", Ty::Object(&REGEX_REWRITE))
-        .refused("parts of a path are not replaced by pattern")
-        .rule("VS-RW-11"),
+    field("uriRegexRewrite", Ty::Object(&REGEX_REWRITE)).rule("VS-RW-11"),
 ]);
 
-const REGEX_REWRITE: Object = object(&[field("match", Ty::Text), field("rewrite", Ty::Text)]);
+const REGEX_REWRITE: Object =
+    object(&[field("match", Ty::Text).rule("VS-RW-11"), field("rewrite", Ty::Text).rule("VS-RW-11")]);
 
 const REDIRECT: Object = object(&[
-    field("uri", STRING),
-    field("prefixRewrite", STRING),
-    field("authority", STRING),
-    field("port", UINT32),
-    field("derivePort", Ty::Enum(DERIVE_PORT)),
-    field("scheme", STRING),
-    field("redirectCode", UINT32),
+    field("uri", STRING).rule("VS-RD-02"),
+    field("prefixRewrite", STRING).rule("VS-RD-04"),
+    field("authority", STRING).rule("VS-RD-05"),
+    field("port", UINT32).rule("VS-RD-07"),
+    field("derivePort", Ty::Enum(DERIVE_PORT)).rule("VS-RD-09"),
+    field("scheme", STRING).rule("VS-RD-06"),
+    field("redirectCode", UINT32).rule("VS-RD-01"),
 ])
 .exclusive("VAL-CRD-17", &[&["port", "derivePort"]]);
 
 const DERIVE_PORT: &[Choice] = &[choice("FROM_PROTOCOL_DEFAULT"), choice("FROM_REQUEST_PORT")];
 
-const DIRECT_RESPONSE: Object =
-    object(&[field("status", UINT32).required(), field("body", Ty::Object(&BODY))]);
+const DIRECT_RESPONSE: Object = object(&[
+    field("status", UINT32).required().rule("VS-DR-01"),
+    field("body", Ty::Object(&BODY)).rule("VS-DR-02"),
+]);
 
-const BODY: Object = object(&[field("string", Ty::Text), field("bytes", Ty::Text)])
-    .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
+const BODY: Object =
+    object(&[field("string", Ty::Text).rule("VS-DR-02"), field("bytes", Ty::Text).rule("VS-DR-02")])
+        .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
 
 const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
 
 const RETRIES: Object = object(&[
-    field("attempts", INT32),
-    field("perTryTimeout", DURATION),
-    field("backoff", DURATION),
-    field("retryOn", STRING),
-    field("retryRemoteLocalities", Ty::Bool),
-    field("retryIgnorePreviousHosts", Ty::Bool),
+    field("attempts", INT32).rule("VS-RETRY-03"),
+    field("perTryTimeout", DURATION).rule("VS-RETRY-08"),
+    field("backoff", DURATION).rule("VS-RETRY-11"),
+    field("retryOn", STRING).rule("VS-RETRY-05"),
+    field("retryRemoteLocalities", Ty::Bool).rule("VS-RETRY-09"),
+    field("retryIgnorePreviousHosts", Ty::Bool).rule("VS-RETRY-10"),
 ]);
 
 const FAULT: Object = object(&[field("delay", Ty::Object(&DELAY)), field("abort", Ty::Object(&ABORT))]);
@@ -161,8 +160,11 @@ const UNMATCHED_PREFLIGHTS: &[Choice] = &[choice("UNSPECIFIED"), choice("FORWARD
 const HEADERS: Object =
     object(&[field("request", Ty::Object(&HEADER_CHANGES)), field("response", Ty::Object(&HEADER_CHANGES))]);
 
-const HEADER_CHANGES: Object =
-    object(&[field("set", map(&Ty::Text)), field("add", map(&Ty::Text)), field("remove", STRINGS)]);
+const HEADER_CHANGES: Object = object(&[
+    field("set", map(&Ty::Text)).rule("VS-HDR-02"),
+    field("add", map(&Ty::Text)).rule("VS-HDR-02"),
+    field("remove", STRINGS).rule("VS-HDR-02"),
+]);
 
 const TLS_ROUTE: Object = object(&[
     field("match", list(&Ty::Object(&TLS_MATCH))).required(),

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
+use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange, Hir, Look};
 
@@ -79,6 +80,28 @@ impl Pattern {
             Kind::Automaton(automaton) => run(automaton, text),
         }
     }
+}
+
+impl InvalidPattern {
+    pub(super) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
+/// Compiles `pattern`, which may match anywhere and whose groups are asked for. The same is
+/// accepted, apart from what the compiler for groups doesn't know (`\\C`, `\\Q...\\E`).
+pub(super) fn compile_with_groups(pattern: &str) -> Result<PikeVM, InvalidPattern> {
+    Parsed::new(pattern)?;
+    PikeVM::builder()
+        .syntax(syntax::Config::new().unicode(false).utf8(false))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_COMPILED_SIZE)))
+        .build(pattern)
+        .map_err(|error| match error.size_limit() {
+            Some(limit) => InvalidPattern(format!(
+                "the regex needs more than {limit} bytes when compiled; shorten its repetitions"
+            )),
+            None => InvalidPattern("invalid regex: groups can't be found in it".into()),
+        })
 }
 
 impl Parsed {

@@ -28,12 +28,14 @@ fn rewritten(matcher: RouteMatch, rewrite: &str, path: &str) -> String {
         route: config::RouteAction {
             cluster: Some("c".into()),
             route_profile: "default".into(),
-            rewrite: Some(config::Rewrite { path: Some(rewrite.into()), authority: None }),
+            rewrite: Some(config::Rewrite { path: Some(rewrite.into()), ..config::Rewrite::default() }),
             ..config::RouteAction::default()
         },
     };
     let table = RouteTable::new(vec![route], "h", Mode::Proxy, "").unwrap();
-    let forward = table.decide(&get(path), &mut NoTrace).expect("the route matches");
+    let Some(Decision::Forward(forward)) = table.decide(&get(path), &mut NoTrace) else {
+        panic!("not forwarded");
+    };
     String::from_utf8(forward.path.unwrap()).unwrap()
 }
 
@@ -177,7 +179,8 @@ fn faults_of_routes_are_named_by_path() {
         "virtualHosts[0].routes[0].match.path.regex: invalid regex: unclosed group"
     );
     let mut split = route(Some("c"));
-    split.route.rewrite = Some(config::Rewrite { authority: Some("a\r\nb".into()), path: None });
+    split.route.rewrite =
+        Some(config::Rewrite { authority: Some("a\r\nb".into()), ..config::Rewrite::default() });
     assert!(
         error(split, Mode::Proxy).starts_with("virtualHosts[0].routes[0].route.rewrite.authority: must not")
     );

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use walrus::Module;
 
 /// What stays. An event that the filter begins to handle has to be added.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "memory",
     // WASI: runs the filter's set-up.
     "_initialize",
@@ -25,6 +25,8 @@ const KEPT: [&str; 9] = [
     // The SDK keeps an object for each request, from the first of these to the last.
     "proxy_on_context_create",
     "proxy_on_request_headers",
+    // Routes may change headers of the response.
+    "proxy_on_response_headers",
     "proxy_on_delete",
 ];
 

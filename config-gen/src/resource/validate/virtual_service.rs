@@ -6,7 +6,7 @@ use super::super::virtual_service::{
     Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch, VirtualService,
 };
 use super::super::{Spanned, domain};
-use super::{export_to, invalid_host};
+use super::{action, export_to, invalid_host};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::template;
@@ -185,15 +185,17 @@ fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics)
     if let Some(rewrite) = &route.rewrite
         && rewrite.uri.is_none()
         && rewrite.authority.is_none()
-        && node.get("rewrite").is_some_and(|node| node.get("uriRegexRewrite").is_none() && !wrong_parts(node))
+        && rewrite.uri_regex.is_none()
+        && node.get("rewrite").is_some_and(|node| !wrong_parts(node))
     {
         out.push(
             Diagnostic::error("empty-rewrite", "this rewrite changes nothing")
                 .at(rewrite.span)
                 .rule("VAL-VS-16")
-                .help("set `uri` or `authority`, or leave it out"),
+                .help("set `uri`, `uriRegexRewrite` or `authority`, or leave it out"),
         );
     }
+    action::check(route, node, out);
     for condition in &route.matches {
         http_match(condition, mesh, out);
     }
@@ -384,7 +386,7 @@ mod tests {
                     &case("[{route: [{destination: {host: b, subset: v1}}]}]"),
                     &["error not-supported VS-ROUTE-07"],
                 ),
-                (&case("[{redirect: {uri: /}}]"), &["error not-supported VS-RD-01"]),
+                (&case("[{redirect: {uri: /}}]"), &[]),
                 (
                     &case(&format!("[{{{ROUTE}}}, {{match: [{{port: 80}}], {ROUTE}}}]")),
                     &["warning unreachable-route VAL-VS-27"],
@@ -395,12 +397,9 @@ mod tests {
                 (&case(&format!("[{{rewrite: {{uri: 1}}, {ROUTE}}}]")), &["error wrong-type -"]),
                 (
                     &case(&format!("[{{rewrite: {{uriRegexRewrite: {{match: a, rewrite: b}}}}, {ROUTE}}}]")),
-                    &["error not-supported VS-RW-11"],
+                    &[],
                 ),
-                (
-                    &case(&format!("[{{timeout: 1d, {ROUTE}}}]")),
-                    &["error not-supported VS-TO-01", "error invalid-duration VAL-CRD-05"],
-                ),
+                (&case(&format!("[{{timeout: 1d, {ROUTE}}}]")), &["error invalid-duration VAL-CRD-05"]),
             ],
         );
     }

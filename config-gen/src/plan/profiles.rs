@@ -1,0 +1,75 @@
+//! Route profiles: what is static in Envoy's routes, and so can't be said request by request
+//! (GAP-03, GAP-09).
+
+use portolan_engine::config::DEFAULT_ROUTE_PROFILE;
+
+/// What is tried again where nothing is said (DEF-06).
+pub(crate) const DEFAULT_RETRY_ON: &str =
+    "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
+/// A combination of static settings. Envoy gets one route for each that is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteProfile {
+    /// Retries.
+    pub retries: RetryProfile,
+    /// Clusters that get a copy of requests (VS-MIR-01).
+    pub mirrors: Vec<Mirror>,
+}
+
+/// What of the retries is static.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RetryProfile {
+    /// Istio's retries where nothing is said (DEF-06, VS-RETRY-01).
+    #[default]
+    Default,
+    /// None (VS-RETRY-02).
+    Off,
+    /// As the filter says, by headers (GAP-03).
+    ByHeader {
+        /// Not the hosts that failed already (VS-RETRY-10).
+        ignore_previous_hosts: bool,
+        /// Other localities too (VS-RETRY-09).
+        remote_localities: bool,
+        /// Base interval in milliseconds (VS-RETRY-11).
+        backoff: Option<u64>,
+    },
+}
+
+/// A cluster that gets a copy of requests.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mirror {
+    /// Its name.
+    pub cluster: String,
+    /// How many of a million requests.
+    pub per_million: u32,
+}
+
+impl RouteProfile {
+    /// A name without blanks that says what it is, so that it stays when others come and go.
+    pub fn name(&self) -> String {
+        let mut name = match &self.retries {
+            RetryProfile::Default => DEFAULT_ROUTE_PROFILE.to_owned(),
+            RetryProfile::Off => "no-retries".to_owned(),
+            RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff } => {
+                let mut name = "retries".to_owned();
+                if !ignore_previous_hosts {
+                    name.push_str("+same-host");
+                }
+                if *remote_localities {
+                    name.push_str("+remote");
+                }
+                if let Some(backoff) = backoff {
+                    name.push_str(&format!("+backoff={backoff}ms"));
+                }
+                name
+            }
+        };
+        for Mirror { cluster, per_million } in &self.mirrors {
+            name.push_str(&format!("+mirror={cluster}"));
+            if *per_million != 1_000_000 {
+                name.push_str(&format!("@{per_million}/M"));
+            }
+        }
+        name
+    }
+}

@@ -1,0 +1,489 @@
+//! VAL-VS rules for what a route does besides forwarding.
+
+use portolan_engine::config::Mode;
+
+use super::super::Spanned;
+use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, Retries, is_authority};
+use super::super::virtual_service::{HttpRoute, StringMatch};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::input::node::Node;
+use crate::source::Span;
+
+/// Largest body of a direct response, and from which on it is warned about (VS-DR-03).
+const MAX_BODY: usize = 1 << 20;
+const LARGE_BODY: usize = 100 << 10;
+
+pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
+    exclusive(node, out);
+    if let Some(rewrite) = &route.rewrite
+        && let Some(regex) = &rewrite.uri_regex
+    {
+        regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+    }
+    if let Some(retries) = &route.retries {
+        self::retries(retries, out);
+    }
+    headers(&route.headers, out);
+    for destination in &route.route {
+        headers(&destination.headers, out);
+    }
+    authorities(route, out);
+    if let Some(redirect) = &route.redirect {
+        self::redirect(redirect, route, out);
+    }
+    if let Some(response) = &route.direct_response {
+        direct_response(response, out);
+    }
+}
+
+/// VAL-VS-06: what can't stand beside a redirect or a direct response.
+fn exclusive(node: &Node, out: &mut Diagnostics) {
+    for (action, others) in [
+        ("redirect", &["route", "directResponse", "rewrite", "fault"][..]),
+        ("directResponse", &["route", "rewrite", "fault"]),
+    ] {
+        let Some(given) = node.get(action) else { continue };
+        for other in others {
+            if let Some(entry) = node.entry(other).filter(|entry| !entry.node.is_null()) {
+                out.push(
+                    Diagnostic::error(
+                        "exclusive-fields",
+                        format!("`{other}` has no place beside `{action}`"),
+                    )
+                    .at(entry.key_span)
+                    .also(format!("`{action}` stands at"), given.span)
+                    .rule("VAL-VS-06"),
+                );
+            }
+        }
+    }
+}
+
+/// VAL-VS-16; the syntax is checked by the engine.
+fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics) {
+    let error =
+        |message: &str| Diagnostic::error("invalid-rewrite", message).at(regex.span).rule("VAL-VS-16");
+    if let Some(uri) = uri {
+        out.push(error("`uri` and `uriRegexRewrite` exclude each other").also("`uri` stands at", uri));
+    }
+    if regex.pattern.is_none() || regex.replacement.is_none() {
+        out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// What Envoy tries again; the last ones are statuses of gRPC (VS-RETRY-06).
+const RETRY_ON: [&str; 16] = [
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "envoy-ratelimited",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+/// VAL-VS-20.
+fn retries(retries: &Retries, out: &mut Diagnostics) {
+    let error = |message: String, span: Span| {
+        Diagnostic::error("invalid-retries", message).at(span).rule("VAL-VS-20")
+    };
+    let attempts = retries.attempts.as_ref().map_or(0, |attempts| attempts.value);
+    if attempts < 0 {
+        out.push(error("`attempts` can't be negative".to_owned(), retries.span));
+    }
+    let remote = retries.remote_localities.as_ref().filter(|flag| flag.value).map(|flag| flag.span);
+    let others = [
+        retries.per_try_timeout.as_ref().map(|limit| limit.span),
+        retries.retry_on.as_ref().map(|conditions| conditions.span),
+        remote,
+    ];
+    if attempts == 0
+        && let Some(span) = others.into_iter().flatten().next()
+    {
+        out.push(
+            error("without `attempts` nothing is tried again, and this has no effect".to_owned(), span)
+                .rule("VS-RETRY-02")
+                .help("set `attempts`"),
+        );
+    }
+    if let Some(conditions) = &retries.retry_on {
+        for word in conditions.split(',') {
+            let status = word.parse::<u16>().is_ok_and(|status| (100..600).contains(&status));
+            if !status && !RETRY_ON.contains(&word) {
+                out.push(
+                    error(format!("`{word}` is nothing that Envoy tries again on"), conditions.span)
+                        .rule("VS-RETRY-06")
+                        .help(format!("it can be a status or one of {}", RETRY_ON.join(", "))),
+                );
+            }
+        }
+    }
+}
+
+/// VAL-VS-12.
+fn headers(headers: &Headers, out: &mut Diagnostics) {
+    for (operations, on_request) in [(&headers.request, true), (&headers.response, false)] {
+        for entry in operations.set.iter().chain(&operations.add) {
+            if !(on_request && entry.is_authority()) {
+                header_name(&entry.name, out);
+            }
+            if on_request
+                && portolan_engine::headers::is_forbidden(
+                    entry.name.to_ascii_lowercase().as_bytes(),
+                    Mode::Proxy,
+                )
+            {
+                out.push(
+                    Diagnostic::error("reserved-header", format!("`{}` would steer Envoy", entry.name.value))
+                        .at(entry.name.span)
+                        .rule("GAP-05")
+                        .help("retries and timeouts have fields of their own"),
+                );
+            }
+            header_value(&entry.value, on_request, out);
+        }
+        for name in &operations.remove {
+            header_name(name, out);
+        }
+    }
+}
+
+fn header_name(name: &Spanned<String>, out: &mut Diagnostics) {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let message = if is_authority(name) {
+        format!("`{}` can only be set on requests", name.value)
+    } else if name.starts_with(':') {
+        format!("`{}` can't be changed: it is no header", name.value)
+    } else if name.is_empty() || !name.bytes().all(token) {
+        format!("`{}` can't be the name of a header", name.value)
+    } else {
+        return;
+    };
+    out.push(Diagnostic::error("invalid-header-name", message).at(name.span).rule("VAL-VS-12"));
+}
+
+/// VS-HDR-08, VS-HDR-09.
+fn header_value(value: &Spanned<String>, on_request: bool, out: &mut Diagnostics) {
+    if value.is_empty() {
+        out.push(
+            Diagnostic::warning("empty-header-value", "an empty value changes nothing")
+                .at(value.span)
+                .rule("VS-HDR-08")
+                .help("to get rid of the header, name it in `remove`"),
+        );
+    } else if let Err(message) = portolan_engine::check_header_value(value, on_request) {
+        let diagnostic = Diagnostic::error("invalid-header-value", message).at(value.span).rule("VS-HDR-09");
+        out.push(diagnostic.help(if on_request {
+            "`%REQ(NAME)%` stands for a header of the request, and `%%` for a percent sign"
+        } else {
+            "`%%` stands for a percent sign"
+        }));
+    }
+}
+
+/// VAL-VS-13: one place at most decides about the Host header.
+fn authorities(route: &HttpRoute, out: &mut Diagnostics) {
+    let in_headers = |headers: &Headers| -> Vec<Span> {
+        let entries = headers.request.set.iter().chain(&headers.request.add);
+        entries.filter(|entry| entry.is_authority()).map(|entry| entry.name.span).collect()
+    };
+    let mut report = |places: &[Span]| {
+        if let [first, second, ..] = places {
+            out.push(
+                Diagnostic::error("several-authorities", "the Host header is set in two places")
+                    .at(*second)
+                    .also("the other one stands at", *first)
+                    .rule("VAL-VS-13"),
+            );
+        }
+    };
+    let rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref());
+    let of_route =
+        [rewrite.map(|authority| authority.span).into_iter().collect(), in_headers(&route.headers)].concat();
+    report(&of_route);
+    let of_destinations: Vec<Vec<Span>> =
+        route.route.iter().map(|destination| in_headers(&destination.headers)).collect();
+    for places in &of_destinations {
+        report(places);
+    }
+    if let (Some(wins), Some(loses)) = (of_route.first(), of_destinations.iter().flatten().next()) {
+        out.push(
+            Diagnostic::warning(
+                "authority-has-no-effect",
+                "the route sets the Host header for all its destinations",
+            )
+            .at(*loses)
+            .also("it does so at", *wins)
+            .rule("VS-RW-14"),
+        );
+    }
+}
+
+/// VAL-VS-17.
+fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
+    let error = |message: String, span: Span| {
+        Diagnostic::error("invalid-redirect", message).at(span).rule("VAL-VS-17")
+    };
+    if let (Some(uri), Some(prefix)) = (&redirect.uri, &redirect.prefix_rewrite) {
+        out.push(
+            error("`uri` and `prefixRewrite` exclude each other".to_owned(), prefix.span)
+                .also("`uri` stands at", uri.span),
+        );
+    }
+    if let Some(prefix) = &redirect.prefix_rewrite {
+        let other = route.matches.iter().filter_map(|entry| entry.uri.as_ref());
+        for uri in other.filter(|uri| !matches!(uri.value, StringMatch::Prefix(_))) {
+            out.push(
+                error("`prefixRewrite` needs `uri.prefix` in every match".to_owned(), prefix.span)
+                    .also("this one has another condition on the path", uri.span),
+            );
+        }
+    }
+    let texts = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority];
+    for text in texts.into_iter().flatten() {
+        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+            out.push(error("blanks and control characters can't be sent here".to_owned(), text.span));
+        }
+    }
+    let texts_given = texts.into_iter().any(Option::is_some);
+    if !texts_given && redirect.port.is_none() && redirect.derive_port.is_none() && redirect.scheme.is_none()
+    {
+        out.push(
+            error("this redirect leads to where the request came".to_owned(), redirect.span)
+                .rule("VS-RD-11")
+                .help("set `uri`, `prefixRewrite`, `authority`, `port` or `scheme`"),
+        );
+    }
+    if let Some(code) = &redirect.code
+        && !matches!(code.value, 301 | 302 | 303 | 307 | 308)
+    {
+        out.push(
+            error(format!("{} is no status of a redirect", code.value), code.span)
+                .rule("VS-RD-01")
+                .help("it can be 301, 302, 303, 307 or 308"),
+        );
+    }
+    if let Some(scheme) = &redirect.scheme
+        && !matches!(scheme.as_str(), "http" | "https")
+    {
+        out.push(
+            error(format!("`{}` is neither `http` nor `https`", scheme.value), scheme.span).rule("VS-RD-06"),
+        );
+    }
+    if let Some(port) = &redirect.port
+        && !(1..=65_535).contains(&port.value)
+    {
+        out.push(error(format!("{} is no port", port.value), port.span));
+    }
+}
+
+/// VAL-VS-18.
+fn direct_response(response: &DirectResponse, out: &mut Diagnostics) {
+    if let Some(status) = &response.status
+        && !(200..=599).contains(&status.value)
+    {
+        let mut message = format!("{} is not between 200 and 599", status.value);
+        if status.value == 600 {
+            message.push_str(", though Istio lets it pass");
+        }
+        out.push(Diagnostic::error("invalid-direct-response", message).at(status.span).rule("VAL-VS-18"));
+    }
+    let Some(body) = &response.body else { return };
+    let size = match &body.value {
+        Body::Text(text) => text.len(),
+        Body::Base64(text) => match portolan_engine::decode_base64(text) {
+            Some(bytes) => bytes.len(),
+            None => {
+                out.push(
+                    Diagnostic::error("invalid-direct-response", "this is not base64")
+                        .at(body.span)
+                        .rule("VS-DR-02")
+                        .help("write text in `string`"),
+                );
+                return;
+            }
+        },
+    };
+    if size > MAX_BODY {
+        out.push(
+            Diagnostic::error(
+                "invalid-direct-response",
+                format!("the body has {size} bytes, and 1 MB is the limit"),
+            )
+            .at(body.span)
+            .rule("VS-DR-03"),
+        );
+    } else if size > LARGE_BODY {
+        out.push(
+            Diagnostic::warning(
+                "large-direct-response",
+                format!("the body has {size} bytes, which every Envoy keeps in memory"),
+            )
+            .at(body.span)
+            .rule("VS-DR-03"),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check;
+
+    fn case(http: &str) -> String {
+        format!("hosts: [a]\nhttp: [{{{http}}}]")
+    }
+
+    #[test]
+    fn redirects() {
+        let redirect = |fields: &str| case(&format!("redirect: {{{fields}}}"));
+        const BAD: &[&str] = &["error invalid-redirect VAL-VS-17"];
+        check(
+            "VirtualService",
+            &[
+                (&redirect("uri: /x, authority: b, scheme: https, port: 8443, redirectCode: 308"), &[]),
+                (&redirect("derivePort: FROM_REQUEST_PORT"), &[]),
+                (&redirect("scheme: https, redirectCode: 0"), &[]),
+                (&redirect(""), &["error invalid-redirect VS-RD-11"]),
+                (&redirect("uri: /x, prefixRewrite: /y"), BAD),
+                (&redirect("uri: \"/x\\ry\""), BAD),
+                (&redirect("uri: /x, redirectCode: 304"), &["error invalid-redirect VS-RD-01"]),
+                (&redirect("scheme: ftp"), &["error invalid-redirect VS-RD-06"]),
+                (&redirect("port: 0"), BAD),
+                (
+                    &redirect("port: 80, derivePort: FROM_REQUEST_PORT"),
+                    &["error exclusive-fields VAL-CRD-17"],
+                ),
+                (&case("match: [{uri: {exact: /}}], redirect: {prefixRewrite: /b}"), BAD),
+                (&case("match: [{uri: {prefix: /}}, {}], redirect: {prefixRewrite: /b}"), &[]),
+                (
+                    &case("redirect: {uri: /x}, route: [{destination: {host: b}}], rewrite: {uri: /}"),
+                    &["error exclusive-fields VAL-VS-06", "error exclusive-fields VAL-VS-06"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn direct_responses() {
+        let large = format!("status: 200, body: {{string: {}}}", "a".repeat(102_401));
+        let response = |fields: &str| case(&format!("directResponse: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (&response("status: 503, body: {string: down}"), &[]),
+                (&response("status: 200, body: {bytes: Zm9v}"), &[]),
+                (&response("status: 600"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("status: 199"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("body: {string: a}"), &["error missing-field VAL-CRD-18"]),
+                (&response("status: 200, body: {bytes: '?'}"), &["error invalid-direct-response VS-DR-02"]),
+                (
+                    &response("status: 200, body: {bytes: '', string: ''}"),
+                    &["error exclusive-fields VAL-CRD-17"],
+                ),
+                (&response(&large), &["warning large-direct-response VS-DR-03"]),
+                (
+                    &case("directResponse: {status: 200}, redirect: {uri: /}"),
+                    &["error exclusive-fields VAL-VS-06"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn timeouts_and_retries() {
+        let with = |fields: &str| case(&format!("{fields}, route: [{{destination: {{host: b}}}}]"));
+        let retries = |fields: &str| with(&format!("retries: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (&with("timeout: 1.5s"), &[]),
+                (&with("timeout: 0s"), &["error invalid-duration VAL-CRD-05"]),
+                (&retries("attempts: 0"), &[]),
+                (&retries("attempts: 3, retryOn: '503,reset', perTryTimeout: 2s, backoff: 100ms"), &[]),
+                (&retries("attempts: -1"), &["error invalid-retries VAL-VS-20"]),
+                (&retries("attempts: 0, perTryTimeout: 2s"), &["error invalid-retries VS-RETRY-02"]),
+                (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
+                (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
+                (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn header_operations() {
+        let at_route =
+            |headers: &str| case(&format!("headers: {{{headers}}}, route: [{{destination: {{host: b}}}}]"));
+        let at_destination =
+            |headers: &str| case(&format!("route: [{{destination: {{host: b}}, headers: {{{headers}}}}}]"));
+        check(
+            "VirtualService",
+            &[
+                (
+                    &at_route(
+                        "request: {set: {x: '%REQ(y)% 100%%'}, add: {x: a}, remove: [z]}, response: {set: {x: 'a'}}",
+                    ),
+                    &[],
+                ),
+                (&at_route("request: {set: {Host: b}}"), &[]),
+                (&at_route("request: {add: {':authority': b}}"), &[]),
+                (
+                    &at_route("request: {set: {host: b}, add: {':authority': b}}"),
+                    &["error several-authorities VAL-VS-13"],
+                ),
+                (&at_route("request: {remove: [host]}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("response: {set: {':authority': b}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {':path': /}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {'a b': /}}"), &["error invalid-header-name VAL-VS-12"]),
+                (&at_route("request: {set: {x: '100%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (&at_route("request: {set: {x: '%START_TIME%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (&at_route("response: {set: {x: '%REQ(y)%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (
+                    &at_route("response: {set: {x: \"a\\r\\nb: c\"}}"),
+                    &["error invalid-header-value VS-HDR-09"],
+                ),
+                (&at_route("request: {set: {x: ''}}"), &["warning empty-header-value VS-HDR-08"]),
+                (&at_route("request: {set: {x-envoy-retry-on: 5xx}}"), &["error reserved-header GAP-05"]),
+                (&at_destination("request: {set: {x: a}}"), &[]),
+                (&at_destination("request: {set: {x: '%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (
+                    &case(
+                        "rewrite: {authority: c}, route: [{destination: {host: b}, headers: {request: {set: {host: d}}}}]",
+                    ),
+                    &["warning authority-has-no-effect VS-RW-14"],
+                ),
+                (
+                    &case(
+                        "rewrite: {authority: c}, headers: {request: {set: {host: d}}}, route: [{destination: {host: b}}]",
+                    ),
+                    &["error several-authorities VAL-VS-13"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn regex_rewrites() {
+        let rewrite =
+            |fields: &str| case(&format!("route: [{{destination: {{host: b}}}}], rewrite: {{{fields}}}"));
+        const BAD: &[&str] = &["error invalid-rewrite VAL-VS-16"];
+        check(
+            "VirtualService",
+            &[
+                (&rewrite("uriRegexRewrite: {match: /a, rewrite: /b}"), &[]),
+                (&rewrite("uriRegexRewrite: {match: /a}"), BAD),
+                (&rewrite("uriRegexRewrite: {match: /a, rewrite: ''}"), BAD),
+                (&rewrite("uriRegexRewrite: {}"), BAD),
+                (&rewrite("uri: /x, uriRegexRewrite: {match: /a, rewrite: /b}"), BAD),
+            ],
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! What a route does with a request that it matches (spec sections 4.3 to 4.8).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::config::{self, ConfigError, Mode};
+use crate::decision::{Cause, Decision, Forward, LocalReply, ResponseHeaders};
+use crate::request::Request;
+use crate::route::header::{self, Operations};
+use crate::route::matcher::RouteMatcher;
+use crate::route::redirect::Redirect;
+use crate::route::rewrite::{PathRewrite, PathSubstitution};
+use crate::route::router::Router;
+
+/// The checked form of a [`config::RouteAction`].
+#[derive(Debug)]
+pub(crate) enum Action {
+    Forward(ForwardAction),
+    Redirect { redirect: Redirect, details: String, response: Option<Arc<ResponseHeaders>> },
+    Respond { status: u16, body: Vec<u8>, details: String, response: Option<Arc<ResponseHeaders>> },
+}
+
+#[derive(Debug)]
+pub(crate) struct ForwardAction {
+    /// Route profile, virtual host and route, as the filter state has it.
+    state: String,
+    target: Target,
+    authority: Option<String>,
+    path: Option<PathRewrite>,
+    router: Router,
+}
+
+/// Where requests go.
+#[derive(Debug)]
+enum Target {
+    /// Without a cluster, where a sidecar's own routes know (mode `mesh`).
+    One(Destination),
+    /// By chance.
+    Weighted {
+        /// With the sum of the weights up to and with each.
+        destinations: Vec<(u64, Destination)>,
+        sum: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Destination {
+    cluster: Option<String>,
+    auto_sni: bool,
+    authority: Option<String>,
+    /// One level after the other.
+    headers: Vec<Operations>,
+    response: Option<Arc<ResponseHeaders>>,
+}
+
+impl Target {
+    /// The destination for a request that drew `random` (VS-ROUTE-04).
+    fn choose(&self, random: u64) -> Option<&Destination> {
+        match self {
+            Self::One(destination) => Some(destination),
+            Self::Weighted { destinations, sum } => {
+                let drawn = random.checked_rem(*sum)?;
+                destinations.iter().find(|(end, _)| drawn < *end).map(|(_, destination)| destination)
+            }
+        }
+    }
+}
+
+impl Action {
+    /// Checks and compiles `action`, which stands at `path`; `name` is virtual host and route.
+    pub(crate) fn new(
+        action: config::RouteAction,
+        name: &str,
+        mode: Mode,
+        path: &str,
+    ) -> Result<Self, ConfigError> {
+        let forwards =
+            action.cluster.is_some() || !action.destinations.is_empty() || action.rewrite.is_some();
+        let actions = [forwards, action.redirect.is_some(), action.direct_response.is_some()];
+        if actions.into_iter().filter(|given| *given).count() > 1 {
+            return Err(ConfigError::new(path, "can only forward, redirect or answer, not several of them"));
+        }
+        let details = |cause: Cause| format!("{}{{{name}}}", cause.as_str());
+        if let Some(redirect) = action.redirect {
+            let redirect = Redirect::new(redirect, &format!("{path}.redirect"))?;
+            let response = header::on_response(
+                vec![(action.response_headers, format!("{path}.responseHeaders"))],
+                mode,
+            )?;
+            return Ok(Self::Redirect { redirect, details: details(Cause::Redirected), response });
+        }
+        if let Some(response) = action.direct_response {
+            let headers = header::on_response(
+                vec![(action.response_headers, format!("{path}.responseHeaders"))],
+                mode,
+            )?;
+            let path = format!("{path}.directResponse");
+            if !(200..=599).contains(&response.status) {
+                return Err(ConfigError::new(format!("{path}.status"), "must be between 200 and 599"));
+            }
+            let body = match response.body {
+                None => Vec::new(),
+                Some(config::Body::Text(text)) => text.into_bytes(),
+                Some(config::Body::Base64(text)) => crate::base64::decode(&text)
+                    .ok_or_else(|| ConfigError::new(format!("{path}.body.base64"), "is not base64"))?,
+            };
+            // These have none (RFC 9110, 15.3.5 and 15.4.5), and Envoy would send it.
+            let body = if matches!(response.status, 204 | 304) { Vec::new() } else { body };
+            return Ok(Self::Respond {
+                status: response.status,
+                body,
+                details: details(Cause::DirectResponse),
+                response: headers,
+            });
+        }
+        ForwardAction::new(action, name, mode, path).map(Self::Forward)
+    }
+
+    pub(crate) fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
+        match self {
+            Self::Forward(forward) => Decision::Forward(forward.apply(matcher, request)),
+            Self::Redirect { redirect, details, response } => Decision::Respond(LocalReply {
+                status: redirect.code(),
+                cause: Cause::Redirected,
+                details: Cow::Borrowed(details),
+                headers: changed(
+                    vec![("location", redirect.location(matcher, request).into())],
+                    response.as_deref(),
+                ),
+                body: Cow::Borrowed(b""),
+            }),
+            Self::Respond { status, body, details, response } => Decision::Respond(LocalReply {
+                status: *status,
+                cause: Cause::DirectResponse,
+                details: Cow::Borrowed(details),
+                headers: changed(Vec::new(), response.as_deref()),
+                body: Cow::Borrowed(body),
+            }),
+        }
+    }
+}
+
+/// The headers of an answer, with what the route changes in them (VS-HDR-12).
+fn changed<'t>(
+    mut headers: Vec<(&'t str, Cow<'t, [u8]>)>,
+    response: Option<&'t ResponseHeaders>,
+) -> Vec<(&'t str, Cow<'t, [u8]>)> {
+    if let Some(response) = response {
+        response.apply(&mut headers);
+    }
+    headers
+}
+
+impl ForwardAction {
+    fn new(action: config::RouteAction, name: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
+        let (target, action) = target(action, mode, path)?;
+        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, .. } = action;
+        let router = Router::new(timeout_ms, retries, path)?;
+        if route_profile.is_empty() || route_profile.contains(' ') {
+            return Err(ConfigError::new(format!("{path}.routeProfile"), "must be a name without blanks"));
+        }
+        let config::Rewrite { path: rewrite_path, path_regex, authority } = rewrite.unwrap_or_default();
+        for (field, value) in [("path", &rewrite_path), ("authority", &authority)] {
+            if value.as_deref().is_some_and(has_blank_or_control) {
+                return Err(ConfigError::new(
+                    format!("{path}.rewrite.{field}"),
+                    "must not hold blanks or control characters",
+                ));
+            }
+        }
+        let rewrite = match (rewrite_path, path_regex) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new(format!("{path}.rewrite"), "has both `path` and `pathRegex`"));
+            }
+            (Some(text), None) => Some(PathRewrite::Matched(text)),
+            (None, Some(regex)) => {
+                let compiled = PathSubstitution::new(&regex.pattern, &regex.replacement);
+                Some(PathRewrite::Pattern(compiled.map_err(|error| {
+                    ConfigError::new(format!("{path}.rewrite.pathRegex"), error.to_string())
+                })?))
+            }
+            (None, None) => None,
+        };
+        Ok(Self { state: format!("{route_profile} {name}"), target, authority, path: rewrite, router })
+    }
+
+    fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Forward<'_> {
+        let destination = self.target.choose(request.random);
+        let authority =
+            self.authority.as_deref().or_else(|| destination.and_then(|chosen| chosen.authority.as_deref()));
+        let final_authority = authority.map_or(request.authority, str::as_bytes);
+        let mut headers = Vec::new();
+        for level in destination.map(|chosen| chosen.headers.as_slice()).unwrap_or_default() {
+            level.apply(request, &mut headers);
+        }
+        self.router.apply(request, &mut headers);
+        Forward {
+            cluster: destination.and_then(|chosen| chosen.cluster.as_deref()),
+            route: &self.state,
+            authority,
+            path: self.path.as_ref().map(|rewrite| rewrite.apply(matcher.matched_length(request), request)),
+            server_name: if destination.is_some_and(|destination| destination.auto_sni) {
+                without_trailing_dot(final_authority)
+            } else {
+                None
+            },
+            dial: None,
+            unregistered: false,
+            headers,
+            response: destination.and_then(|chosen| chosen.response.as_ref()),
+        }
+    }
+}
+
+/// Takes out of `action` where requests go.
+fn target(
+    mut action: config::RouteAction,
+    mode: Mode,
+    path: &str,
+) -> Result<(Target, config::RouteAction), ConfigError> {
+    let error = |field: &str, message: &str| Err(ConfigError::new(format!("{path}.{field}"), message));
+    let cluster = action.cluster.take();
+    let destinations = std::mem::take(&mut action.destinations);
+    let request = std::mem::take(&mut action.request_headers);
+    let response = std::mem::take(&mut action.response_headers);
+    if cluster.is_some() && !destinations.is_empty() {
+        return error("destinations", "not allowed beside `cluster`");
+    }
+    const MESH: &str = "not allowed in mode `mesh`, where the sidecar's own routes choose";
+    match mode {
+        Mode::Mesh if cluster.is_some() => return error("cluster", MESH),
+        Mode::Mesh if !destinations.is_empty() => return error("destinations", MESH),
+        Mode::Proxy if cluster.is_none() && destinations.is_empty() => {
+            return error("cluster", "missing, mode `proxy` needs one");
+        }
+        _ => {}
+    }
+    let request_path = format!("{path}.requestHeaders");
+    let response_path = format!("{path}.responseHeaders");
+    if destinations.is_empty() {
+        let headers = if request.is_empty() {
+            Vec::new()
+        } else {
+            vec![Operations::on_request(request, mode, &request_path)?]
+        };
+        let one = Destination {
+            cluster,
+            auto_sni: action.auto_sni,
+            authority: None,
+            headers,
+            response: header::on_response(vec![(response, response_path)], mode)?,
+        };
+        return Ok((Target::One(one), action));
+    }
+    let mut sum = 0;
+    let mut list = Vec::with_capacity(destinations.len());
+    for (index, destination) in destinations.into_iter().enumerate() {
+        let path = format!("{path}.destinations[{index}]");
+        // Never drawn (VS-ROUTE-02).
+        if destination.weight == 0 {
+            continue;
+        }
+        sum += u64::from(destination.weight);
+        if destination.authority.as_deref().is_some_and(has_blank_or_control) {
+            return Err(ConfigError::new(
+                format!("{path}.authority"),
+                "must not hold blanks or control characters",
+            ));
+        }
+        // The destination's level first, the route's second (VS-HDR-04).
+        let levels = [
+            (destination.request_headers, format!("{path}.requestHeaders")),
+            (request.clone(), request_path.clone()),
+        ];
+        let headers = levels
+            .into_iter()
+            .filter(|(operations, _)| !operations.is_empty())
+            .map(|(operations, path)| Operations::on_request(operations, mode, &path))
+            .collect::<Result<_, _>>()?;
+        let levels = vec![
+            (destination.response_headers, format!("{path}.responseHeaders")),
+            (response.clone(), response_path.clone()),
+        ];
+        list.push((
+            sum,
+            Destination {
+                cluster: Some(destination.cluster),
+                auto_sni: destination.auto_sni,
+                authority: destination.authority,
+                headers,
+                response: header::on_response(levels, mode)?,
+            },
+        ));
+    }
+    if sum == 0 {
+        return error("destinations", "the weights add up to 0");
+    }
+    Ok((Target::Weighted { destinations: list, sum }, action))
+}
+
+pub(super) fn has_blank_or_control(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ')
+}
+
+/// The host of `authority` without its trailing dot; none where it has none. Envoy derives
+/// SNI and SAN from the authority and keeps the dot, with which no certificate agrees.
+fn without_trailing_dot(authority: &[u8]) -> Option<Vec<u8>> {
+    crate::host::without_port(authority).strip_suffix(b".").map(<[u8]>::to_ascii_lowercase)
+}

@@ -1,0 +1,491 @@
+//! What a matched route does (spec sections 4.3 to 4.8), through the plugin config.
+// `json!` reads best as an argument.
+#![allow(clippy::needless_pass_by_value)]
+
+use portolan_engine::{Cause, Decision, Engine, Forward, LocalReply, NoTrace, Request};
+use serde_json::{Value, json};
+
+/// An engine with one route to whatever `a.example.com` is.
+fn engine_with(matcher: Value, action: Value) -> Engine {
+    load(matcher, action).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn load(matcher: Value, action: Value) -> Result<Engine, String> {
+    let config = json!({
+        "version": 1,
+        "virtualHosts": [{
+            "name": "VirtualService default/a",
+            "domains": ["a.example.com"],
+            "routes": [{"name": "http[0]", "match": matcher, "route": action}],
+        }],
+    });
+    Engine::from_json(config.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
+fn engine(action: Value) -> Engine {
+    engine_with(json!({}), action)
+}
+
+fn refusal(action: Value) -> String {
+    load(json!({}), action).map(drop).expect_err("the config is refused")
+}
+
+fn get(path: &str) -> Request<'_> {
+    Request {
+        listener_port: 80,
+        method: b"GET",
+        scheme: b"http",
+        authority: b"a.example.com",
+        path: path.as_bytes(),
+        ..Request::default()
+    }
+}
+
+fn forward<'e>(engine: &'e Engine, request: &Request<'_>) -> Forward<'e> {
+    match engine.decide(request, &mut NoTrace) {
+        Decision::Forward(forward) => forward,
+        other => panic!("not forwarded: {other:?}"),
+    }
+}
+
+fn reply<'e>(engine: &'e Engine, request: &Request<'_>) -> LocalReply<'e> {
+    match engine.decide(request, &mut NoTrace) {
+        Decision::Respond(reply) => reply,
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+mod weights {
+    use super::*;
+
+    fn weighted(weights: &[u32]) -> Engine {
+        let destinations: Vec<Value> = weights
+            .iter()
+            .enumerate()
+            .map(|(index, weight)| json!({"cluster": format!("c{index}"), "weight": weight}))
+            .collect();
+        engine(json!({"destinations": destinations}))
+    }
+
+    fn drawn(engine: &Engine, random: u64) -> String {
+        forward(engine, &Request { random, ..get("/") }).cluster.unwrap().to_owned()
+    }
+
+    #[test]
+    fn intervals_are_in_the_order_of_the_list() {
+        // TV-64, VS-ROUTE-04
+        let engine = weighted(&[1, 3]);
+        for (random, cluster) in [(0, "c0"), (1, "c1"), (3, "c1"), (4, "c0")] {
+            assert_eq!(drawn(&engine, random), cluster, "{random}");
+        }
+    }
+
+    #[test]
+    fn a_weight_of_zero_is_never_drawn() {
+        // TV-65, VS-ROUTE-02
+        let engine = weighted(&[0, 5, 0]);
+        for random in [0, 1, 4, 5, u64::MAX] {
+            assert_eq!(drawn(&engine, random), "c1");
+        }
+        assert!(refusal(json!({"destinations": [{"cluster": "a", "weight": 0}]})).contains("add up to 0"));
+    }
+
+    #[test]
+    fn the_largest_weights_do_not_overflow() {
+        let engine = weighted(&[u32::MAX, u32::MAX]);
+        assert_eq!(drawn(&engine, u64::from(u32::MAX) - 1), "c0");
+        assert_eq!(drawn(&engine, u64::from(u32::MAX)), "c1");
+    }
+
+    #[test]
+    fn shares_are_those_of_the_weights() {
+        // VS-ROUTE-02, VS-ROUTE-03: the sum need not be 100.
+        const DRAWS: u32 = 100_000;
+        let weights = [1, 3, 6, 17];
+        let engine = weighted(&weights);
+        let mut counts = [0_u32; 4];
+        let mut state = 1_u64;
+        for _ in 0..DRAWS {
+            // Knuth's MMIX generator; its upper bits are good.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let cluster = drawn(&engine, state >> 16);
+            counts[cluster[1..].parse::<usize>().unwrap()] += 1;
+        }
+        let sum = f64::from(weights.iter().sum::<u32>());
+        let chi_square: f64 = weights
+            .iter()
+            .zip(counts)
+            .map(|(&weight, count)| {
+                let expected = f64::from(DRAWS) * f64::from(weight) / sum;
+                (f64::from(count) - expected).powi(2) / expected
+            })
+            .sum();
+        // 3 degrees of freedom, 0.1 %.
+        assert!(chi_square < 16.27, "{counts:?}: {chi_square}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let both = json!({"cluster": "a", "destinations": [{"cluster": "b", "weight": 1}]});
+        assert!(refusal(both).contains("not allowed beside `cluster`"));
+        let negative = json!({"destinations": [{"cluster": "b", "weight": -1}]});
+        assert!(refusal(negative).contains("destinations[0].weight"), "VS-ROUTE-05");
+    }
+}
+
+mod regex_rewrites {
+    use super::*;
+
+    fn rewritten(pattern: &str, replacement: &str, path: &str) -> String {
+        let rewrite = json!({"pathRegex": {"pattern": pattern, "replacement": replacement}});
+        let engine = engine(json!({"cluster": "c", "rewrite": rewrite}));
+        String::from_utf8(forward(&engine, &get(path)).path.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_match_is_replaced() {
+        for (id, pattern, replacement, path, expected) in [
+            ("TV-59", "/user/([0-9]+)", r"/u/\1", "/api/user/42/x?q=/user/1", "/api/u/42/x?q=/user/1"),
+            ("TV-60", "/a", "/b", "/a/a", "/b/b"),
+            ("VS-RW-11", "/x", "/y", "/a?b=/x", "/a?b=/x"),
+            ("VS-RW-11", "(/)(a)", r"\2\1\0\\", "/a", r"a//a\"),
+            ("VS-RW-11", "(b)?a", r"[\1]", "/a/ba", "/[]/[b]"),
+            ("VS-RW-11", "x*", "-", "/axb", "-/-a-b-"),
+            ("VS-RW-11", "^/a", "/b", "/a/a", "/b/a"),
+        ] {
+            assert_eq!(rewritten(pattern, replacement, path), expected, "{id} {pattern}");
+        }
+    }
+
+    #[test]
+    fn faults_are_named() {
+        for (pattern, replacement, expected) in [
+            ("(", "a", "unclosed group"),
+            ("", "a", "the regex is empty"),
+            ("a", r"\1", "group 1, and the regex has 0"),
+            ("a", r"\x", "a backslash must be followed"),
+            ("a", r"\", "a backslash must be followed"),
+            ("a", "a\r\nb", "blanks or control characters"),
+        ] {
+            let rewrite = json!({"pathRegex": {"pattern": pattern, "replacement": replacement}});
+            let error = refusal(json!({"cluster": "c", "rewrite": rewrite}));
+            assert!(error.contains(expected), "{error}");
+        }
+        let both = json!({"path": "/", "pathRegex": {"pattern": "a", "replacement": "b"}});
+        assert!(refusal(json!({"cluster": "c", "rewrite": both})).contains("both `path` and `pathRegex`"));
+    }
+}
+
+mod redirects {
+    use super::*;
+
+    fn location(redirect: Value, authority: &str, path: &str) -> (u16, String) {
+        let engine =
+            engine_with(json!({"path": {"prefix": if path.starts_with("/foo") { "/foo" } else { "/" }}}), {
+                let mut redirect = redirect;
+                if redirect["code"].is_null() {
+                    redirect["code"] = json!(301);
+                }
+                json!({"redirect": redirect})
+            });
+        let request = Request { authority: authority.as_bytes(), ..get(path) };
+        let reply = reply(&engine, &request);
+        assert_eq!(reply.cause, Cause::Redirected);
+        assert_eq!(reply.details, "redirected{VirtualService default/a http[0]}");
+        assert_eq!((reply.headers.len(), reply.headers[0].0), (1, "location"));
+        (reply.status, text(&reply.headers[0].1).to_owned())
+    }
+
+    #[test]
+    fn locations() {
+        const A: &str = "a.example.com";
+        for (id, redirect, authority, path, expected) in [
+            ("TV-73", json!({"authority": "n.example.com"}), A, "/p?q", "http://n.example.com/p?q"),
+            ("TV-74", json!({"path": "/x"}), A, "/p?q=2", "http://a.example.com/x?q=2"),
+            ("TV-74", json!({"path": "/x?y=1"}), A, "/p?q=2", "http://a.example.com/x?y=1"),
+            ("VS-RD-02", json!({"path": "x"}), A, "/p", "http://a.example.com/x"),
+            ("TV-75", json!({"scheme": "https"}), "a.example.com:80", "/", "https://a.example.com/"),
+            ("TV-75", json!({"scheme": "https"}), "a.example.com:8080", "/", "https://a.example.com:8080/"),
+            ("VS-RD-10", json!({"path": "/x"}), "a.example.com:80", "/", "http://a.example.com:80/x"),
+            ("TV-76", json!({"scheme": "https"}), A, "/", "https://a.example.com/"),
+            ("TV-76", json!({"scheme": "https", "port": 8443}), A, "/", "https://a.example.com:8443/"),
+            ("VS-RD-10", json!({"port": 8443}), "a.example.com:81", "/", "http://a.example.com:8443/"),
+            ("VS-RD-05", json!({"authority": "n:81", "path": "/"}), A, "/", "http://n:81/"),
+            ("VS-RD-04", json!({"prefix": "/bar"}), A, "/foo/x?q", "http://a.example.com/bar/x?q"),
+            // What ends a header or starts another never gets into one.
+            ("", json!({"authority": "n"}), A, "/a\r\nx: y", "http://n/a%0D%0Ax:%20y"),
+        ] {
+            assert_eq!(location(redirect, authority, path), (301, expected.to_owned()), "{id}");
+        }
+        let prefix = json!({"prefix": "/bar", "code": 308});
+        assert_eq!(location(prefix, A, "/foo/x?q"), (308, "http://a.example.com/bar/x?q".into()), "TV-77");
+    }
+
+    #[test]
+    fn what_would_split_a_response_is_refused() {
+        for (field, value) in [
+            ("path", json!("/a\r\nb")),
+            ("authority", json!("a b")),
+            ("prefix", json!("\n")),
+            ("scheme", json!("ftp")),
+            ("code", json!(304)),
+        ] {
+            let mut redirect = json!({"code": 301});
+            redirect[field] = value;
+            let error = refusal(json!({"redirect": redirect}));
+            assert!(
+                error.starts_with(&format!("virtualHosts[0].routes[0].route.redirect.{field}: ")),
+                "{error}"
+            );
+        }
+        let both = json!({"cluster": "c", "redirect": {"code": 301, "path": "/"}});
+        assert!(refusal(both).contains("can only forward, redirect or answer"), "VS-RD-12");
+    }
+}
+
+mod direct_responses {
+    use super::*;
+
+    #[test]
+    fn they_have_a_status_and_a_body() {
+        // TV-79, VS-DR-02
+        for (response, status, body) in [
+            (json!({"status": 503, "body": {"text": "down"}}), 503, &b"down"[..]),
+            (json!({"status": 200, "body": {"base64": "AP8="}}), 200, b"\0\xff"),
+            (json!({"status": 200}), 200, b""),
+            (json!({"status": 204, "body": {"text": "x"}}), 204, b""),
+        ] {
+            let engine = engine(json!({"directResponse": response}));
+            let reply = reply(&engine, &get("/"));
+            assert_eq!((reply.status, &*reply.body, reply.cause), (status, body, Cause::DirectResponse));
+            assert_eq!(reply.details, "direct_response{VirtualService default/a http[0]}");
+        }
+    }
+
+    #[test]
+    fn the_status_is_one_that_envoy_sends() {
+        for status in [0, 199, 600] {
+            let error = refusal(json!({"directResponse": {"status": status}}));
+            assert!(error.ends_with("route.directResponse.status: must be between 200 and 599"), "{error}");
+        }
+        assert!(
+            refusal(json!({"directResponse": {"status": 200, "body": {"base64": "?"}}})).contains("base64")
+        );
+    }
+}
+
+mod header_operations {
+    use super::*;
+    use portolan_engine::HeaderChange;
+
+    /// The lines of header `x` as the upstream sees them.
+    fn x(action: Value, headers: &[(&[u8], &[u8])], random: u64) -> Vec<String> {
+        let engine = engine(action);
+        let forward = forward(&engine, &Request { headers, random, ..get("/") });
+        let mut lines: Vec<String> = headers
+            .iter()
+            .filter(|(name, _)| *name == b"x")
+            .map(|(_, value)| text(value).to_owned())
+            .collect();
+        for change in &forward.headers {
+            match change {
+                HeaderChange::Remove(name) if name == "x" => lines.clear(),
+                HeaderChange::Set(name, value) if name == "x" => lines = vec![text(value).to_owned()],
+                HeaderChange::Add(name, value) if name == "x" => lines.push(text(value).to_owned()),
+                _ => {}
+            }
+        }
+        lines
+    }
+
+    const X0: &[(&[u8], &[u8])] = &[(b":path", b"/p"), (b"x", b"0"), (b"y", b"1"), (b"y", b"2")];
+
+    #[test]
+    fn removed_then_set_then_added() {
+        for (id, operations, expected) in [
+            ("TV-70", json!({"remove": ["x"], "set": [["x", "1"]]}), vec!["1"]),
+            ("TV-71", json!({"add": [["x", "2"]], "set": [["x", "1"]]}), vec!["1", "2"]),
+            ("TV-72", json!({"set": [["x", ""]]}), vec!["0"]),
+            ("VS-HDR-13", json!({"add": [["X", "1"]]}), vec!["0", "1"]),
+            ("VS-HDR-09", json!({"set": [["x", "100%%"]]}), vec!["100%"]),
+            ("GAP-07", json!({"set": [["x", "a%REQ(Y)%b%REQ(:path)%"]]}), vec!["a1b/p"]),
+            ("GAP-07", json!({"set": [["x", "%REQ(z?y)%"]]}), vec!["1"]),
+            // Nothing comes of it: the value is empty.
+            ("VS-HDR-08", json!({"set": [["x", "%REQ(z)%"]]}), vec!["0"]),
+            // Values see the headers after removal, before what is set.
+            ("VS-HDR-10", json!({"remove": ["y"], "set": [["x", "%REQ(y)%!"]]}), vec!["!"]),
+            ("VS-HDR-10", json!({"set": [["x", "1"]], "add": [["x", "%REQ(x)%"]]}), vec!["1", "0"]),
+        ] {
+            assert_eq!(x(json!({"cluster": "c", "requestHeaders": operations}), X0, 0), expected, "{id}");
+        }
+    }
+
+    #[test]
+    fn with_several_destinations_the_route_comes_last() {
+        let action = |route: Value| {
+            json!({
+                "destinations": [
+                    {"cluster": "a", "weight": 1, "requestHeaders": {"set": [["x", "d"]]}},
+                    {"cluster": "b", "weight": 1, "authority": "b"},
+                ],
+                "requestHeaders": route,
+            })
+        };
+        assert_eq!(x(action(json!({"set": [["x", "r"]]})), X0, 0), ["r"], "TV-69");
+        assert_eq!(x(action(json!({"remove": ["x"]})), X0, 0), [""; 0], "VS-HDR-04");
+        assert_eq!(x(action(json!({})), X0, 0), ["d"]);
+        assert_eq!(x(action(json!({"add": [["x", "%REQ(x)%"]]})), X0, 0), ["d", "d"], "VS-HDR-10");
+        assert_eq!(x(action(json!({})), X0, 1), ["0"]);
+        let engine = engine(action(json!({})));
+        let authority = |random| forward(&engine, &Request { random, ..get("/") }).authority;
+        assert_eq!((authority(0), authority(1)), (None, Some("b")), "VS-RW-14");
+    }
+
+    #[test]
+    fn responses_of_all_sorts_are_changed() {
+        let operations = json!({"remove": ["X"], "set": [["y", "1%%"]], "add": [["z", "2"]]});
+        let expected = [
+            HeaderChange::Remove("x".into()),
+            HeaderChange::Set("y".into(), b"1%"[..].into()),
+            HeaderChange::Add("z".into(), b"2"[..].into()),
+        ];
+        let with = |action: Value| {
+            let mut action = action;
+            action["responseHeaders"] = operations.clone();
+            engine(action)
+        };
+        let forwarding = with(json!({"cluster": "c"}));
+        assert_eq!(forward(&forwarding, &get("/")).response.unwrap().changes(), expected);
+        // VS-HDR-12
+        for action in
+            [json!({"redirect": {"code": 301, "path": "/"}}), json!({"directResponse": {"status": 200}})]
+        {
+            let engine = with(action);
+            let headers = reply(&engine, &get("/")).headers;
+            let own: Vec<_> = headers.iter().filter(|(name, _)| *name != "location").collect();
+            assert_eq!(own, [&("y", b"1%"[..].into()), &("z", b"2"[..].into())]);
+        }
+        let none = engine(json!({"cluster": "c"}));
+        assert!(forward(&none, &get("/")).response.is_none());
+    }
+
+    #[test]
+    fn nothing_internal_is_read_or_written() {
+        let request: &[(&[u8], &[u8])] =
+            &[(b"x-portolan-listener-port", b"80"), (b"x-envoy-retry-on", b"5xx")];
+        let operations = json!({"set": [["x", "%REQ(x-portolan-listener-port)%%REQ(x-envoy-retry-on)%."]]});
+        assert_eq!(x(json!({"cluster": "c", "requestHeaders": operations}), request, 0), ["."]);
+        for (field, operations, expected) in [
+            ("requestHeaders", json!({"set": [["x-envoy-retry-on", "5xx"]]}), "would steer Envoy"),
+            ("requestHeaders", json!({"add": [["X-Portolan-Cluster", "c"]]}), "would steer Envoy"),
+            ("requestHeaders", json!({"set": [["host", "a"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [[":path", "/"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [["a b", "c"]]}), "can't be changed"),
+            ("requestHeaders", json!({"set": [["x", "%"]]}), "must be written as `%%`"),
+            ("requestHeaders", json!({"set": [["x", "%PROTOCOL%"]]}), "`%PROTOCOL%` is not supported"),
+            ("responseHeaders", json!({"set": [["x", "%REQ(y)%"]]}), "`%REQ(y)%` is not supported"),
+            ("responseHeaders", json!({"set": [["x", "a\r\nb: c"]]}), "control characters"),
+            ("responseHeaders", json!({"remove": [":status"]}), "can't be removed"),
+        ] {
+            let mut action = json!({"cluster": "c"});
+            action[field] = operations;
+            let error = refusal(action);
+            assert!(error.contains(field) && error.contains(expected), "{error}");
+        }
+    }
+}
+
+mod timeouts_and_retries {
+    use super::*;
+    use portolan_engine::HeaderChange;
+
+    fn told(action: Value, headers: &[(&[u8], &[u8])]) -> Vec<(String, String)> {
+        let engine = engine(action);
+        let forward = forward(&engine, &Request { headers, ..get("/") });
+        let set = |change: &HeaderChange<'_>| match change {
+            HeaderChange::Set(name, value) => (name.to_string(), text(value).to_owned()),
+            other => panic!("{other:?}"),
+        };
+        forward.headers.iter().map(set).collect()
+    }
+
+    fn timeout(vs: Option<u64>, headers: &[(&[u8], &[u8])]) -> Option<String> {
+        let mut action = json!({"cluster": "c"});
+        if let Some(vs) = vs {
+            action["timeoutMs"] = json!(vs);
+        }
+        let mut told = told(action, headers);
+        assert!(told.len() <= 1);
+        let (name, value) = told.pop()?;
+        assert_eq!(name, "x-envoy-upstream-rq-timeout-ms");
+        Some(value)
+    }
+
+    #[test]
+    fn grpc_gets_the_lesser_timeout() {
+        const GRPC: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
+        let grpc = |value: &'static [u8]| [GRPC, (&b"grpc-timeout"[..], value)];
+        for (id, vs, headers, expected) in [
+            ("TV-80", None, &[][..], None),
+            ("VS-TO-02", Some(300), &[], Some("300")),
+            ("TV-121", None, &grpc(b"500m"), Some("500")),
+            ("TV-121", None, &[GRPC], None),
+            ("TV-122", Some(300), &grpc(b"500m"), Some("300")),
+            ("TV-122", Some(300), &grpc(b"100m"), Some("100")),
+            ("TV-122", Some(300), &[GRPC], Some("300")),
+            ("VS-TO-06", None, &grpc(b"1H"), Some("3600000")),
+            ("VS-TO-06", None, &grpc(b"2M"), Some("120000")),
+            ("VS-TO-06", None, &grpc(b"99999999S"), Some("99999999000")),
+            ("VS-TO-06", None, &grpc(b"1500u"), Some("2")),
+            ("VS-TO-06", None, &grpc(b"1n"), Some("1")),
+            ("VS-TO-06", Some(300), &grpc(b"0m"), Some("300")),
+            ("VS-TO-06", None, &grpc(b"m"), None),
+            ("VS-TO-06", None, &grpc(b"+1m"), None),
+            ("VS-TO-06", None, &grpc(b"123456789m"), None),
+            ("VS-TO-06", None, &grpc(b"1x"), None),
+            (
+                "VS-TO-06",
+                Some(300),
+                &[(b"grpc-timeout", b"1m"), (b"content-type", b"text/plain")],
+                Some("300"),
+            ),
+            ("VS-TO-06", None, &[(b"grpc-timeout", b"1m"), (b"content-type", b"application/grpcx")], None),
+            (
+                "VS-TO-06",
+                None,
+                &[(b"grpc-timeout", b"1m"), (b"content-type", b"application/grpc+proto")],
+                Some("1"),
+            ),
+        ] {
+            assert_eq!(timeout(vs, headers).as_deref(), expected, "{id} {vs:?} {headers:?}");
+        }
+        assert!(refusal(json!({"cluster": "c", "timeoutMs": 0})).contains("timeoutMs"));
+    }
+
+    #[test]
+    fn retries_are_told_by_headers() {
+        // TV-81
+        let retries = json!({
+            "attempts": 3, "retryOn": ["reset", "retriable-status-codes"], "retryGrpcOn": ["internal"],
+            "statusCodes": [503, 429], "perTryTimeoutMs": 250,
+        });
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            told(json!({"cluster": "c", "retries": retries, "timeoutMs": 1000}), &[]),
+            [
+                pair("x-envoy-max-retries", "3"),
+                pair("x-envoy-retry-on", "reset,retriable-status-codes"),
+                pair("x-envoy-retry-grpc-on", "internal"),
+                pair("x-envoy-retriable-status-codes", "503,429"),
+                pair("x-envoy-upstream-rq-per-try-timeout-ms", "250"),
+                pair("x-envoy-upstream-rq-timeout-ms", "1000"),
+            ]
+        );
+        let split = json!({"attempts": 1, "retryOn": ["5xx\r\nx: y"]});
+        assert!(refusal(json!({"cluster": "c", "retries": split})).contains("no word"));
+    }
+}
