@@ -1121,3 +1121,18 @@ fn a_port_without_protocol_at_an_address_is_approximated() {
     let planned = plan_with(&entry("{name: a}", &format!("hosts: [a.example.com], {port}")), &istio(&[80]));
     assert_eq!(planned.codes(), [""; 0]);
 }
+
+#[test]
+fn addresses_of_a_name_are_raced_for() {
+    // SE-22
+    let with = |strategy: &str, endpoints: &str| {
+        let meta = format!("{{name: a, annotations: {{istio.io/connect-strategy: {strategy}}}}}");
+        plan_with(&entry(&meta, &format!("hosts: [a.example.com]{endpoints}, {HTTP}")), &istio(&[80]))
+    };
+    assert_eq!(with("race_first_tcp_connect", "").cluster(A).discovery, Discovery::RacingDns);
+    assert_eq!(with("DEFAULT", "").cluster(A).discovery, Discovery::StrictDns);
+    let several =
+        with("RACE_FIRST_TCP_CONNECT", ", endpoints: [{address: b.example.com}, {address: c.example.com}]");
+    assert_eq!(several.cluster(A).discovery, Discovery::StrictDns);
+    assert_eq!(several.codes(), ["connect-strategy-ignored"]);
+}

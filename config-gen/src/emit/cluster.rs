@@ -29,8 +29,9 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     extend(
         &mut value,
         match cluster.discovery {
-            Discovery::StrictDns => dns(false, options),
-            Discovery::LogicalDns => dns(true, options),
+            Discovery::StrictDns => dns(false, dns_family(options), options),
+            Discovery::LogicalDns => dns(true, dns_family(options), options),
+            Discovery::RacingDns => dns(true, "ALL", options),
             Discovery::Static | Discovery::Dynamic(_) => json!({"type": "STATIC"}),
         },
     );
@@ -183,12 +184,12 @@ fn auto_names(sni: bool, san: bool) -> Value {
 
 /// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
 /// time (LOGICAL_DNS).
-fn dns(one_at_a_time: bool, options: &EnvoyOptions) -> Value {
+fn dns(one_at_a_time: bool, family: &str, options: &EnvoyOptions) -> Value {
     json!({"cluster_type": {
         "name": "envoy.cluster.dns",
         "typed_config": {
             "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
-            "dns_lookup_family": dns_family(options),
+            "dns_lookup_family": family,
             "dns_refresh_rate": options.dns_refresh_rate,
             "dns_jitter": "0.1s",
             "respect_dns_ttl": true,

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
 use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
-use crate::registry::{Service, location};
+use crate::registry::{Origin, Service, location};
 use crate::resource::destination_rule::TlsSettings;
 use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
 
@@ -34,6 +34,8 @@ pub enum Discovery {
     StrictDns,
     /// DNS, one address at a time.
     LogicalDns,
+    /// DNS of both families, the address that answers first (SE-22).
+    RacingDns,
     /// As given.
     Static,
     /// DNS for each connection, by its SNI, and this port (SE-R-07).
@@ -77,10 +79,11 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
             if tls.is_some() {
                 check_tls(input, service, number, port, diagnostics);
             }
+            let endpoints = endpoints(input, service, number);
             let cluster = Cluster {
                 name: cluster_name(service.host, number),
-                discovery: discovery(input, service, port),
-                endpoints: endpoints(input, service, number),
+                discovery: discovery(input, service, port, &endpoints),
+                endpoints,
                 http2: port.protocol.is_http2(),
                 tls,
                 external: location(service.origin, input.options) == Location::MeshExternal,
@@ -104,8 +107,11 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     clusters
 }
 
-fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port) -> Discovery {
+fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {
+    let races = matches!(service.origin, Origin::Entry(entry) if entry.races_addresses());
     match service.resolution() {
+        // Envoy takes one name only.
+        Resolution::Dns if races && endpoints.len() == 1 => Discovery::RacingDns,
         Resolution::None | Resolution::DynamicDns if service.host.starts_with('*') => {
             Discovery::Dynamic(input.options.envoy.dialled_port(service.host, registry_port(port)))
         }

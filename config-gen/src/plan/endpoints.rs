@@ -153,6 +153,18 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                 check_dialled_host(input, service, entry, diagnostics);
                 continue;
             }
+            if entry.races_addresses() && entry.resolution() == Resolution::Dns && entry.endpoints.len() > 1 {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        "connect-strategy-ignored",
+                        "the addresses of several `endpoints` can't be raced for; they share the requests",
+                    )
+                    .resource(entry.meta.title())
+                    .at(entry.meta.name.span)
+                    .field("metadata.annotations[istio.io/connect-strategy]")
+                    .rule("SE-22"),
+                );
+            }
             let ips: Vec<&str> = entry.addresses.iter().filter_map(|address| address.ip()).collect();
             if entry.workload_selector.is_some() {
                 if input.registry.endpoints(entry).is_empty() {

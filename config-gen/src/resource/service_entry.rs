@@ -37,6 +37,12 @@ pub struct ServiceEntry {
 }
 
 impl ServiceEntry {
+    /// Whether all addresses of a name are raced for, of either family (SE-22).
+    pub fn races_addresses(&self) -> bool {
+        let strategy = self.meta.annotations.get("istio.io/connect-strategy");
+        strategy.is_some_and(|text| text.eq_ignore_ascii_case("RACE_FIRST_TCP_CONNECT"))
+    }
+
     /// The resolution with Istio's default.
     pub fn resolution(&self) -> Resolution {
         self.resolution.as_ref().map_or(Resolution::None, |resolution| resolution.value)
