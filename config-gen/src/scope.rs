@@ -45,10 +45,18 @@ impl<'a> Scope<'a> {
         let chosen = sidecar(resources.sidecars, options);
         for other in resources.sidecars {
             if !chosen.is_some_and(|chosen| std::ptr::eq(chosen, other)) {
-                let mut note = Diagnostic::note("sidecar-unused", "it doesn't apply to the client")
+                let message = "it doesn't apply to the client";
+                // A Sidecar narrows what is reachable: one that is left out by oversight matters.
+                let by_oversight = !options.client_namespace_given && chosen.is_none();
+                let mut note = if by_oversight {
+                    Diagnostic::warning("sidecar-unused", message)
+                } else {
+                    Diagnostic::note("sidecar-unused", message)
+                };
+                note = note
                     .resource(other.meta.title())
                     .at(other.meta.name.span)
-                    .field("spec.workloadSelector")
+                    .field("metadata.namespace")
                     .rule("VIS-11")
                     .help("choose the client with `--client-namespace` and `--client-labels`");
                 if let Some(chosen) = chosen {

@@ -897,6 +897,11 @@ fn one_sidecar_applies() {
     // An empty selector is one that everybody carries.
     let everybody = young.replace("{labels: {app: a}}", "{}");
     assert_eq!(plan_with(&(a() + &old + &everybody), &istio(&[80])).get("a.example.com"), A);
+    // Nobody chose the client, and no Sidecar applies: more is reachable than somebody meant.
+    let elsewhere = a() + &old.replace("{name: old,", "{name: old, namespace: shop,");
+    let nobody_chose = Options { client_namespace_given: false, ..istio(&[80]) };
+    let severity = |options: &Options| plan_with(&elsewhere, options).of_code("sidecar-unused").severity;
+    assert_eq!((severity(&nobody_chose), severity(&istio(&[80]))), (Severity::Warning, Severity::Note));
     // Another root.
     let moved = root.replace("istio-system", "mesh");
     assert_eq!(plan_with(&(a() + &moved), &istio(&[80])).get("a.example.com"), A);
