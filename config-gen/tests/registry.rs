@@ -279,6 +279,14 @@ fn a_destination_may_be_an_external_name() {
     let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &to("ext")), &istio(&[80]));
     assert_eq!(planned.get("web"), "outbound|80||a.example.com");
     assert_eq!(planned.errors(), [""; 0]);
+    // One of several, too.
+    let half = |host: &str| format!("{{destination: {{host: {host}}}, weight: 1}}");
+    let several = virtual_service(
+        "{name: v}",
+        &format!("{{hosts: [web], http: [{{route: [{}, {}]}}]}}", half("ext"), half("a.example.com")),
+    );
+    let planned = plan_with(&(a() + &web() + &alias("ext", "a.example.com") + &several), &istio(&[80]));
+    assert_eq!(planned.get("web"), "outbound|80||a.example.com");
     // One hop only, which nobody means.
     let chain = alias("ext", "a.example.com") + &alias("two", "ext.default.svc.cluster.local");
     let planned = plan_with(&(a() + &web() + &chain + &to("two")), &istio(&[80]));

@@ -188,7 +188,11 @@ impl<'a, 'i> PortTable<'a, 'i> {
         let listed = |alias: &KubernetesService, port: u16| {
             alias.ports.iter().any(|listed| listed.number.value == port)
         };
-        for cluster in routes.iter_mut().filter_map(|route| route.route.cluster.as_mut()) {
+        let clusters = routes.iter_mut().flat_map(|route| {
+            let several = route.route.destinations.iter_mut().map(|destination| &mut destination.cluster);
+            route.route.cluster.iter_mut().chain(several)
+        });
+        for cluster in clusters {
             let Some((prefix, host)) = cluster.rsplit_once('|') else { continue };
             let Some(alias) = self.input.registry.alias(host) else { continue };
             if let Some(target) = alias.external_name.as_ref().filter(|_| listed(alias, self.port)) {
