@@ -151,6 +151,7 @@ impl Engine {
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
             unregistered: false,
+            delayed: false,
             headers: Vec::new(),
             response: None,
         })

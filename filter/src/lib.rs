@@ -162,7 +162,12 @@ impl Loaded {
 /// Envoy's stream timeout ends it.
 fn fail_closed(fault: &str) -> Action {
     host::log(LogSeverity::Error, &format!("portolan: request refused: {fault}"));
-    let _ =
-        host::send_local_response(503, "portolan_cannot_decide", &[], b"the registry filter can't decide\n");
+    let _ = host::send_local_response(
+        503,
+        "portolan_cannot_decide",
+        &[],
+        None,
+        b"the registry filter can't decide\n",
+    );
     Action::Pause
 }

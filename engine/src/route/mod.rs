@@ -1,6 +1,7 @@
 //! The routes of one virtual host, ready to be matched.
 
 mod action;
+mod fault;
 pub(crate) mod header;
 mod matcher;
 pub(crate) mod pattern;

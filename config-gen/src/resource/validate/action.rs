@@ -3,7 +3,9 @@
 use portolan_engine::config::Mode;
 
 use super::super::Spanned;
-use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, Retries, is_authority};
+use super::super::action::{
+    Body, DirectResponse, Fault, Headers, Redirect, RegexRewrite, Retries, grpc_status, is_authority,
+};
 use super::super::virtual_service::{HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
@@ -20,6 +22,10 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     {
         regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
     }
+    if let Some(fault) = &route.fault {
+        self::fault(fault, out);
+    }
+    mirrors(node, out);
     if let Some(retries) = &route.retries {
         self::retries(retries, out);
     }
@@ -68,6 +74,78 @@ fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics)
     }
     if regex.pattern.is_none() || regex.replacement.is_none() {
         out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// VAL-VS-21, VAL-VS-22.
+fn fault(fault: &Fault, out: &mut Diagnostics) {
+    let error =
+        |message: String, span: Span| Diagnostic::error("invalid-fault", message).at(span).rule("VAL-VS-21");
+    if fault.delay.is_none() && fault.abort.is_none() {
+        out.push(
+            error("this fault is none: set `delay` or `abort`".to_owned(), fault.span).rule("VS-FAULT-07"),
+        );
+    }
+    let never = |what: &str, span: Span, rule: &'static str| {
+        Diagnostic::warning("fault-without-percentage", format!("without `percentage` no request is {what}"))
+            .at(span)
+            .rule(rule)
+            .help("set `percentage.value`; 100 is every request")
+    };
+    if let Some(delay) = &fault.delay {
+        if delay.fixed.is_none() {
+            out.push(error("`fixedDelay` is missing".to_owned(), delay.span));
+        }
+        if delay.per_million == 0 {
+            out.push(never("delayed", delay.span, "VS-FAULT-02"));
+        }
+    }
+    let Some(abort) = &fault.abort else { return };
+    if let Some(status) = &abort.http_status
+        && !(200..=599).contains(&status.value)
+    {
+        out.push(error(format!("{} is not between 200 and 599", status.value), status.span));
+    }
+    if let Some(status) = &abort.grpc_status
+        && grpc_status(status).is_none()
+    {
+        out.push(
+            error(format!("`{}` is no status of gRPC", status.value), status.span)
+                .help("it is written as `UNAVAILABLE`"),
+        );
+    }
+    if abort.http_status.is_none() && abort.grpc_status.is_none() {
+        out.push(
+            Diagnostic::warning("fault-without-status", "without a status no request is aborted")
+                .at(abort.span)
+                .rule("VAL-VS-22"),
+        );
+    } else if abort.per_million == 0 {
+        out.push(never("aborted", abort.span, "VS-FAULT-03"));
+    }
+}
+
+/// VAL-VS-08, VAL-VS-09.
+fn mirrors(node: &Node, out: &mut Diagnostics) {
+    if let (Some(one), Some(several)) = (node.get("mirror"), node.get("mirrors"))
+        && !several.items().is_empty()
+    {
+        out.push(
+            Diagnostic::error("exclusive-fields", "`mirror` and `mirrors` exclude each other")
+                .at(several.span)
+                .also("`mirror` stands at", one.span)
+                .rule("VAL-VS-08"),
+        );
+    }
+    for name in ["mirrorPercent", "mirror_percent"] {
+        if let Some(percent) = node.get(name) {
+            out.push(
+                Diagnostic::warning("deprecated-field", format!("`{name}` is outdated"))
+                    .at(percent.span)
+                    .rule("VAL-VS-09")
+                    .help("write `mirrorPercentage: {value: ...}`"),
+            );
+        }
     }
 }
 
@@ -414,6 +492,47 @@ mod tests {
                 (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
                 (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
                 (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn faults_and_mirrors() {
+        let with = |fields: &str| case(&format!("{fields}, route: [{{destination: {{host: b}}}}]"));
+        let fault = |fields: &str| with(&format!("fault: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (
+                    &fault(
+                        "delay: {fixedDelay: 2s, percentage: {value: 0.1}}, abort: {grpcStatus: UNAVAILABLE, percentage: {value: 100}}",
+                    ),
+                    &[],
+                ),
+                (&fault(""), &["error invalid-fault VS-FAULT-07"]),
+                (&fault("delay: {fixedDelay: 2s}"), &["warning fault-without-percentage VS-FAULT-02"]),
+                (&fault("delay: {percent: 5}"), &["error invalid-fault VAL-VS-21"]),
+                (
+                    &fault("abort: {httpStatus: 600, percentage: {value: 1}}"),
+                    &["error invalid-fault VAL-VS-21"],
+                ),
+                (
+                    &fault("abort: {grpcStatus: NOPE, percentage: {value: 1}}"),
+                    &["error invalid-fault VAL-VS-21"],
+                ),
+                (&fault("abort: {httpStatus: 500}"), &["warning fault-without-percentage VS-FAULT-03"]),
+                (&fault("abort: {percentage: {value: 1}}"), &["warning fault-without-status VAL-VS-22"]),
+                (
+                    &fault("abort: {httpStatus: 500, percentage: {value: 101}}"),
+                    &["error out-of-range VAL-CRD-06"],
+                ),
+                (&with("mirror: {host: c}, mirrorPercentage: {value: 10}"), &[]),
+                (&with("mirrors: [{destination: {host: c}, percentage: {value: 10}}]"), &[]),
+                (&with("mirror: {host: c}, mirrorPercent: 10"), &["warning deprecated-field VAL-VS-09"]),
+                (
+                    &with("mirror: {host: c}, mirrors: [{destination: {host: c}}]"),
+                    &["error exclusive-fields VAL-VS-08"],
+                ),
             ],
         );
     }
