@@ -386,3 +386,46 @@ fn copies_go_to_mirrors() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn browsers_are_answered() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let cors = "corsPolicy: {allowOrigins: [{exact: 'http://app'}], allowMethods: [GET, PUT], allowHeaders: [x-a, x-b], exposeHeaders: [x-c], maxAge: 24h, allowCredentials: true";
+        let portolan = world.start(
+            version,
+            &[
+                &format!("[{{{cors}}}, {TO_A}}}]"),
+                &format!("[{{{cors}, unmatchedPreflights: IGNORE}}, {TO_A}}}]"),
+                &format!("[{{{cors}}}, fault: {{abort: {{httpStatus: 500, percentage: {{value: 100}}}}}}, {TO_A}}}]"),
+            ],
+        )?;
+        let http = portolan.http()?;
+        let ask = |host: &str, method: &str, origin: &str| {
+            let head = Head::new(method, "/").header("host", host).header("origin", origin);
+            raw::request(http, &head.header("access-control-request-method", "PUT").finish())
+        };
+        let preflight = ask("v0", "OPTIONS", "http://app")?;
+        assert_eq!(preflight.status, 200, "VS-CORS-06");
+        for (name, value) in [
+            ("access-control-allow-origin", "http://app"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-methods", "GET,PUT"),
+            ("access-control-allow-headers", "x-a,x-b"),
+            ("access-control-max-age", "86400"),
+        ] {
+            assert_eq!(preflight.header(name).as_deref(), Some(value), "VS-CORS-02 to VS-CORS-04");
+        }
+        assert_eq!(ask("v1", "OPTIONS", "http://other")?.header("access-control-allow-origin"), None);
+        assert_eq!(ask("v2", "OPTIONS", "http://app")?.status, 500, "TV-127");
+        assert_eq!(world.a.requests().len(), 0, "VS-CORS-05, VS-CORS-06");
+        ask("v0", "OPTIONS", "http://other")?;
+        assert_eq!(world.seen_by_a()?.method, "OPTIONS", "VS-CORS-05");
+        let get = ask("v0", "GET", "http://app")?;
+        assert_eq!(get.header("access-control-allow-origin").as_deref(), Some("http://app"));
+        assert_eq!(get.header("access-control-expose-headers").as_deref(), Some("x-c"));
+        assert_eq!(ask("v0", "GET", "http://other")?.header("access-control-allow-origin"), None);
+        assert_eq!(portolan.counter("preflight")?, 2);
+        Ok(())
+    })
+}

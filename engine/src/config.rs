@@ -218,6 +218,9 @@ pub struct RouteAction {
     /// Retries, on a route profile without any of its own (GAP-03).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// Answers to browsers that ask for another origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Faults on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -246,6 +249,7 @@ impl Default for RouteAction {
             rewrite: None,
             timeout_ms: None,
             retries: None,
+            cors: None,
             fault: None,
             request_headers: HeaderOperations::default(),
             response_headers: HeaderOperations::default(),
@@ -318,6 +322,32 @@ pub struct Retries {
     /// How long one try may take, in milliseconds (VS-RETRY-08).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_try_timeout_ms: Option<u64>,
+}
+
+/// A CORS policy (spec section 4.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cors {
+    /// Conditions on the `origin` header, of which one must hold (VS-CORS-01).
+    pub allow_origins: Vec<StringMatch>,
+    /// Value of `access-control-allow-methods` (VS-CORS-02).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_methods: Option<String>,
+    /// Value of `access-control-allow-headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_headers: Option<String>,
+    /// Value of `access-control-expose-headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expose_headers: Option<String>,
+    /// Value of `access-control-max-age`, in seconds (VS-CORS-03).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// VS-CORS-04
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_credentials: bool,
+    /// Preflight requests from other origins don't go upstream (VS-CORS-05).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_unmatched_preflights: bool,
 }
 
 /// Faults on purpose; what is none doesn't happen (spec section 4.8).

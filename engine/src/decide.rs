@@ -152,6 +152,7 @@ impl Engine {
             dial: Some((name.to_ascii_lowercase(), port)),
             unregistered: false,
             delayed: false,
+            cors: None,
             headers: Vec::new(),
             response: None,
         })

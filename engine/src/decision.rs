@@ -39,6 +39,9 @@ pub struct Forward<'t> {
     pub delayed: bool,
     /// Changes of the request's headers, in this order and before all others (VS-HDR-11).
     pub headers: Vec<HeaderChange<'t>>,
+    /// The origin that the response has to name, and what else CORS sets in it, after
+    /// [`Self::response`].
+    pub cors: Option<(Vec<u8>, &'t Arc<ResponseHeaders>)>,
     /// Changes of the response's headers.
     pub response: Option<&'t Arc<ResponseHeaders>>,
 }
@@ -112,6 +115,8 @@ pub enum Cause {
     DirectResponse,
     /// A route ends it on purpose (VS-FAULT-05).
     Aborted,
+    /// A preflight request of a browser (VS-CORS-06).
+    Preflight,
 }
 
 impl Cause {
@@ -122,6 +127,7 @@ impl Cause {
             Self::Redirected => "redirected",
             Self::DirectResponse => "direct_response",
             Self::Aborted => "fault_abort",
+            Self::Preflight => "cors_preflight",
         }
     }
 }

@@ -560,3 +560,51 @@ mod faults {
         assert!(refusal(status).contains("fault.abort"));
     }
 }
+
+mod cors {
+    use super::*;
+
+    fn ask<'e>(engine: &'e Engine, method: &'static str, origin: &'static str, ask: bool) -> Decision<'e> {
+        let headers: [(&[u8], &[u8]); 2] = [
+            (b"origin", origin.as_bytes()),
+            (b"access-control-request-method", if ask { b"PUT" } else { b"" }),
+        ];
+        let request = Request { headers: &headers, method: method.as_bytes(), ..get("/") };
+        engine.decide(&request, &mut NoTrace)
+    }
+
+    #[test]
+    fn preflights_are_answered_and_origins_named() {
+        let policy = |origin: Value, ignore: bool| {
+            engine(json!({"cluster": "c", "cors": {
+                "allowOrigins": [origin], "allowMethods": "GET", "maxAge": "60", "ignoreUnmatchedPreflights": ignore,
+            }}))
+        };
+        for (id, origin, ignore, method, from, request_method, answered, named) in [
+            ("VS-CORS-06", json!({"exact": "http://a"}), false, "OPTIONS", "http://a", true, true, true),
+            ("VS-CORS-06", json!({"exact": "http://a"}), false, "OPTIONS", "http://a", false, false, true),
+            ("VS-CORS-01", json!({"prefix": "http://"}), false, "GET", "http://a", true, false, true),
+            ("VS-CORS-01", json!({"regex": "http://."}), false, "GET", "http://aa", true, false, false),
+            ("VS-CORS-01", json!({"exact": "*"}), false, "GET", "http://aa", true, false, true),
+            ("VS-CORS-01", json!({"exact": "http://a"}), false, "GET", "", true, false, false),
+            ("VS-CORS-05", json!({"exact": "http://a"}), false, "OPTIONS", "http://b", true, false, false),
+            ("VS-CORS-05", json!({"exact": "http://a"}), true, "OPTIONS", "http://b", true, true, false),
+        ] {
+            let engine = policy(origin, ignore);
+            match ask(&engine, method, from, request_method) {
+                Decision::Respond(reply) => {
+                    assert!(answered, "{id}");
+                    assert_eq!((reply.status, reply.cause), (200, Cause::Preflight), "{id}");
+                    assert_eq!(reply.headers.is_empty(), !named, "{id}");
+                }
+                Decision::Forward(forward) => {
+                    assert!(!answered, "{id}");
+                    assert_eq!(forward.cors.map(|(origin, _)| origin), named.then(|| from.into()), "{id}");
+                }
+                other => panic!("{id}: {other:?}"),
+            }
+        }
+        let split = json!({"cluster": "c", "cors": {"allowHeaders": "a\r\nb"}});
+        assert!(refusal(split).contains("cors.allowHeaders"));
+    }
+}

@@ -24,6 +24,8 @@ pub(crate) struct Stats {
     delayed: Counter,
     /// Ended by a route, without a delay.
     aborted: Counter,
+    /// Preflight requests that were answered.
+    preflight: Counter,
     /// Refused, by reason.
     refused: Vec<(Reason, Counter)>,
 }
@@ -44,6 +46,7 @@ impl Stats {
             direct_response: Counter::define("portolan.direct_response")?,
             delayed: Counter::define("portolan.delayed")?,
             aborted: Counter::define("portolan.aborted")?,
+            preflight: Counter::define("portolan.preflight")?,
             refused: refused.collect::<Result<_, _>>()?,
         })
     }
@@ -75,6 +78,7 @@ impl Stats {
             Cause::Redirected => Some(&self.redirected),
             Cause::DirectResponse => Some(&self.direct_response),
             Cause::Aborted => Some(&self.aborted),
+            Cause::Preflight => Some(&self.preflight),
         };
         if let Some(counter) = counter {
             counter.add(1);

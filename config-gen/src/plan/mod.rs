@@ -124,6 +124,7 @@ impl Plan {
                 || action.redirect.is_some()
                 || action.direct_response.is_some()
                 || action.fault.as_ref().is_some_and(|fault| fault.abort.is_some())
+                || action.cors.is_some()
                 || !action.request_headers.is_empty()
                 || !action.response_headers.is_empty()
         };

@@ -1,8 +1,8 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
 use portolan_engine::config::{
-    self, AbortFault, Body, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations, PathRegex,
-    QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
+    self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
+    PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
 };
 use portolan_engine::{PathSubstitution, Pattern};
 
@@ -16,7 +16,7 @@ use crate::resource::service_entry::ProtocolClass;
 use crate::resource::virtual_service::{
     Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
 };
-use crate::resource::{Spanned, VirtualService, action};
+use crate::resource::{Spanned, VirtualService, action, virtual_service};
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -195,6 +195,7 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
     action.route_profile = input.use_profile(profile);
     action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
     action.retries = http.retries.as_ref().and_then(retries);
+    action.cors = http.cors.as_ref().map(cors);
     action.fault = http.fault.as_ref().and_then(fault);
     let [request, response] = levels;
     action.request_headers = operations(&request);
@@ -215,6 +216,22 @@ fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: 
         Some(Mirror { cluster: cluster_name(&host, number), per_million: mirror.per_million })
     });
     mirrors.collect()
+}
+
+fn cors(cors: &virtual_service::Cors) -> Cors {
+    let joined = |names: &[Spanned<String>]| {
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    };
+    Cors {
+        allow_origins: cors.allow_origins.iter().map(|origin| string_match(&origin.value)).collect(),
+        allow_methods: joined(&cors.allow_methods),
+        allow_headers: joined(&cors.allow_headers),
+        expose_headers: joined(&cors.expose_headers),
+        max_age: cors.max_age.as_ref().map(|age| (age.value / 1000).to_string()),
+        allow_credentials: cors.allow_credentials,
+        ignore_unmatched_preflights: cors.ignore_unmatched_preflights,
+    }
 }
 
 /// The faults that ever happen (VS-FAULT-02, VS-FAULT-03).

@@ -38,6 +38,8 @@ pub struct HttpRoute {
     pub timeout: Option<Spanned<u64>>,
     /// When it is tried again; absent: Istio's default (VS-RETRY-01).
     pub retries: Option<Retries>,
+    /// Answers to browsers (spec 4.8).
+    pub cors: Option<Cors>,
     /// Faults on purpose (spec 4.8).
     pub fault: Option<Fault>,
     /// Who gets a copy of requests (VS-MIR-01, VS-MIR-02).
@@ -121,6 +123,47 @@ pub struct RouteDestination {
     pub span: Span,
 }
 
+/// A CORS policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Conditions on the origin (VS-CORS-01).
+    pub allow_origins: Vec<Spanned<StringMatch>>,
+    /// Methods.
+    pub allow_methods: Vec<Spanned<String>>,
+    /// Headers of requests.
+    pub allow_headers: Vec<Spanned<String>>,
+    /// Headers of responses.
+    pub expose_headers: Vec<Spanned<String>>,
+    /// How long a browser may remember, in milliseconds (VS-CORS-03).
+    pub max_age: Option<Spanned<u64>>,
+    /// VS-CORS-04
+    pub allow_credentials: bool,
+    /// VS-CORS-05
+    pub ignore_unmatched_preflights: bool,
+    /// All of it.
+    pub span: Span,
+}
+
+fn cors(node: &Node) -> Cors {
+    let origins = node.get("allowOrigins").map(Node::items).unwrap_or_default();
+    let mut allow_origins: Vec<_> = origins.iter().filter_map(|origin| string_match(Some(origin))).collect();
+    if allow_origins.is_empty() {
+        let old = strings(node.get("allowOrigin"));
+        allow_origins = old.into_iter().map(|origin| origin.map(StringMatch::Exact)).collect();
+    }
+    let unmatched = node.get("unmatchedPreflights").and_then(Node::as_str);
+    Cors {
+        allow_origins,
+        allow_methods: strings(node.get("allowMethods")),
+        allow_headers: strings(node.get("allowHeaders")),
+        expose_headers: strings(node.get("exposeHeaders")),
+        max_age: milliseconds(node.get("maxAge")),
+        allow_credentials: boolean(node.get("allowCredentials")).is_some_and(|flag| flag.value),
+        ignore_unmatched_preflights: unmatched == Some("IGNORE"),
+        span: node.span,
+    }
+}
+
 /// Who gets a copy of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -175,6 +218,7 @@ fn http_route(node: &Node) -> HttpRoute {
         rewrite: node.get("rewrite").map(rewrite),
         timeout: milliseconds(node.get("timeout")),
         retries: node.get("retries").map(action::retries),
+        cors: node.get("corsPolicy").map(cors),
         fault: node.get("fault").map(action::fault),
         mirrors: mirrors(node),
         headers: action::headers(node.get("headers")),

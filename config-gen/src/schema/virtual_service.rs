@@ -32,7 +32,7 @@ const HTTP_ROUTE: Object = object(&[
     field("mirrorPercent", UINT32).rule("VAL-VS-09"),
     field("mirror_percent", UINT32).rule("VAL-VS-09"),
     field("mirrorPercentage", Ty::Object(&PERCENTAGE)).rule("VS-MIR-01"),
-    field("corsPolicy", Ty::Object(&CORS)).refused("preflight requests are not answered").rule("VS-CORS-01"),
+    field("corsPolicy", Ty::Object(&CORS)).rule("VS-CORS-01"),
     field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
 
@@ -146,14 +146,14 @@ const MIRROR_POLICY: Object = object(&[
 ]);
 
 const CORS: Object = object(&[
-    field("allowOrigins", list(&Ty::Object(&STRING_MATCH))),
-    field("allowOrigin", STRINGS),
-    field("allowMethods", STRINGS),
-    field("allowHeaders", STRINGS),
-    field("exposeHeaders", STRINGS),
-    field("maxAge", DURATION),
-    field("allowCredentials", Ty::Bool),
-    field("unmatchedPreflights", Ty::Enum(UNMATCHED_PREFLIGHTS)),
+    field("allowOrigins", list(&Ty::Object(&STRING_MATCH))).rule("VS-CORS-01"),
+    field("allowOrigin", STRINGS).rule("VS-CORS-01"),
+    field("allowMethods", STRINGS).rule("VS-CORS-02"),
+    field("allowHeaders", STRINGS).rule("VS-CORS-02"),
+    field("exposeHeaders", STRINGS).rule("VS-CORS-02"),
+    field("maxAge", DURATION).rule("VS-CORS-03"),
+    field("allowCredentials", Ty::Bool).rule("VS-CORS-04"),
+    field("unmatchedPreflights", Ty::Enum(UNMATCHED_PREFLIGHTS)).rule("VS-CORS-05"),
 ]);
 
 const UNMATCHED_PREFLIGHTS: &[Choice] = &[choice("UNSPECIFIED"), choice("FORWARD"), choice("IGNORE")];

@@ -7,6 +7,7 @@ use crate::config::{self, ConfigError, Mode};
 use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
 use crate::headers;
 use crate::request::Request;
+use crate::route::cors::{Cors, Verdict};
 use crate::route::fault::{Abort, Drawn, Fault};
 use crate::route::header::{self, Operations};
 use crate::route::matcher::RouteMatcher;
@@ -30,6 +31,7 @@ pub(crate) struct ForwardAction {
     authority: Option<String>,
     path: Option<PathRewrite>,
     router: Router,
+    cors: Option<Box<Cors>>,
     /// With the details of an abort; boxed, since hardly any route has one.
     fault: Option<Box<(Fault, String)>>,
 }
@@ -160,8 +162,12 @@ fn changed<'t>(
 impl ForwardAction {
     fn new(action: config::RouteAction, name: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
         let (target, action) = target(action, mode, path)?;
-        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, fault, .. } = action;
+        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, fault, cors, .. } = action;
         let router = Router::new(timeout_ms, retries, path)?;
+        let cors = match cors {
+            None => None,
+            Some(cors) => Some(Box::new(Cors::new(cors, &format!("{path}.cors"))?)),
+        };
         let fault = match fault {
             None => None,
             Some(fault) => Some(Box::new((
@@ -194,7 +200,15 @@ impl ForwardAction {
             }
             (None, None) => None,
         };
-        Ok(Self { state: format!("{route_profile} {name}"), target, authority, path: rewrite, router, fault })
+        Ok(Self {
+            state: format!("{route_profile} {name}"),
+            target,
+            authority,
+            path: rewrite,
+            router,
+            cors,
+            fault,
+        })
     }
 
     fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
@@ -212,6 +226,21 @@ impl ForwardAction {
                     grpc_status: abort.grpc_status,
                     // As Envoy's fault filter says it.
                     body: Cow::Borrowed(b"fault filter abort"),
+                });
+            }
+        }
+        let mut cors = None;
+        match self.cors.as_deref().map_or(Verdict::Other, |cors| cors.judge(request)) {
+            Verdict::Other => {}
+            Verdict::Allowed(origin, headers) => cors = Some((origin, headers)),
+            Verdict::Preflight(headers) => {
+                return Decision::Respond(LocalReply {
+                    status: 200,
+                    cause: Cause::Preflight,
+                    details: Cow::Borrowed(Cause::Preflight.as_str()),
+                    headers,
+                    grpc_status: None,
+                    body: Cow::Borrowed(b""),
                 });
             }
         }
@@ -245,6 +274,7 @@ impl ForwardAction {
             dial: None,
             unregistered: false,
             delayed: drawn.delay.is_some(),
+            cors,
             headers,
             response: destination.and_then(|chosen| chosen.response.as_ref()),
         })

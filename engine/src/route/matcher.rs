@@ -25,7 +25,7 @@ struct HeaderMatcher {
 }
 
 #[derive(Debug)]
-enum StringMatcher {
+pub(super) enum StringMatcher {
     Exact(String),
     Prefix(String),
     Regex(Pattern),
@@ -117,7 +117,7 @@ impl RouteMatcher {
 }
 
 impl StringMatcher {
-    fn new(value: StringMatch, path: &str) -> Result<Self, ConfigError> {
+    pub(super) fn new(value: StringMatch, path: &str) -> Result<Self, ConfigError> {
         Ok(match value {
             StringMatch::Exact(text) => Self::Exact(text),
             StringMatch::Prefix(text) => Self::Prefix(text),
@@ -129,7 +129,7 @@ impl StringMatcher {
         })
     }
 
-    fn matches(&self, value: &[u8]) -> bool {
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => value == exact.as_bytes(),
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),

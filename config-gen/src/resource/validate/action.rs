@@ -6,7 +6,7 @@ use super::super::Spanned;
 use super::super::action::{
     Body, DirectResponse, Fault, Headers, Redirect, RegexRewrite, Retries, grpc_status, is_authority,
 };
-use super::super::virtual_service::{HttpRoute, StringMatch};
+use super::super::virtual_service::{Cors, HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::source::Span;
@@ -26,6 +26,9 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
         self::fault(fault, out);
     }
     mirrors(node, out);
+    if let Some(cors) = &route.cors {
+        self::cors(cors, route, out);
+    }
     if let Some(retries) = &route.retries {
         self::retries(retries, out);
     }
@@ -122,6 +125,61 @@ fn fault(fault: &Fault, out: &mut Diagnostics) {
         );
     } else if abort.per_million == 0 {
         out.push(never("aborted", abort.span, "VS-FAULT-03"));
+    }
+}
+
+/// VAL-VS-23.
+fn cors(cors: &Cors, route: &HttpRoute, out: &mut Diagnostics) {
+    const METHODS: [&str; 10] =
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+    let error =
+        |message: String, span: Span| Diagnostic::error("invalid-cors", message).at(span).rule("VAL-VS-23");
+    if route.redirect.is_some() || route.direct_response.is_some() {
+        out.push(
+            Diagnostic::error(
+                "not-supported",
+                "`corsPolicy` beside a redirect or a direct response is not supported yet",
+            )
+            .at(cors.span)
+            .rule("VS-CORS-01"),
+        );
+    }
+    if let Some(delay) = route.fault.as_ref().and_then(|fault| fault.delay.as_ref()) {
+        out.push(
+            Diagnostic::warning("preflight-not-delayed", "preflight requests are answered without the delay")
+                .at(cors.span)
+                .also("the delay stands at", delay.span)
+                .rule("GAP-10"),
+        );
+    }
+    for origin in &cors.allow_origins {
+        match &origin.value {
+            StringMatch::Exact(text) | StringMatch::Prefix(text) if text.is_empty() => {
+                out.push(error("an empty origin matches nothing useful".to_owned(), origin.span));
+            }
+            StringMatch::Present => out.push(error("the origin has no condition".to_owned(), origin.span)),
+            StringMatch::Regex(text) => {
+                if let Err(why) = portolan_engine::Pattern::new(text) {
+                    out.push(error(why.to_string(), origin.span));
+                }
+            }
+            StringMatch::Exact(_) | StringMatch::Prefix(_) => {}
+        }
+    }
+    for method in cors.allow_methods.iter().filter(|method| !METHODS.contains(&method.as_str())) {
+        out.push(error(format!("`{}` is no method", method.value), method.span));
+    }
+    for name in cors.allow_headers.iter().chain(&cors.expose_headers) {
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        {
+            out.push(error(format!("`{}` can't be the name of a header", name.value), name.span));
+        }
+    }
+    if let Some(age) = &cors.max_age
+        && age.value % 1000 != 0
+    {
+        out.push(error("`maxAge` is no whole number of seconds".to_owned(), age.span));
     }
 }
 
@@ -533,6 +591,31 @@ mod tests {
                     &with("mirror: {host: c}, mirrors: [{destination: {host: c}}]"),
                     &["error exclusive-fields VAL-VS-08"],
                 ),
+            ],
+        );
+    }
+
+    #[test]
+    fn cors_policies() {
+        let with =
+            |fields: &str| case(&format!("corsPolicy: {{{fields}}}, route: [{{destination: {{host: b}}}}]"));
+        const BAD: &[&str] = &["error invalid-cors VAL-VS-23"];
+        check(
+            "VirtualService",
+            &[
+                (
+                    &with(
+                        "allowOrigins: [{exact: 'http://a'}], allowMethods: [GET], allowHeaders: [x], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE",
+                    ),
+                    &[],
+                ),
+                (&with("allowOrigins: [{exact: ''}]"), BAD),
+                (&with("allowOrigins: [{}]"), BAD),
+                (&with("allowOrigins: [{regex: '('}]"), BAD),
+                (&with("allowMethods: [get]"), BAD),
+                (&with("exposeHeaders: ['a b']"), BAD),
+                (&with("maxAge: 1500ms"), BAD),
+                (&case("corsPolicy: {}, redirect: {uri: /}"), &["error not-supported VS-CORS-01"]),
             ],
         );
     }
