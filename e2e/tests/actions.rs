@@ -305,3 +305,127 @@ fn failures_are_tried_again() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn faults_are_injected() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let fault = |fault: &str| format!("[{{fault: {{{fault}}}, {TO_A}}}]");
+        const ALL: &str = "percentage: {value: 100}";
+        let portolan = world.start(
+            version,
+            &[
+                &fault(&format!("abort: {{httpStatus: 500, {ALL}}}")),
+                &fault(&format!("delay: {{fixedDelay: 300ms, {ALL}}}")),
+                &fault(&format!("delay: {{fixedDelay: 300ms, {ALL}}}, abort: {{httpStatus: 418, {ALL}}}")),
+                &fault("delay: {fixedDelay: 2s}"),
+                &fault(&format!("abort: {{grpcStatus: UNAVAILABLE, {ALL}}}")),
+                &fault("abort: {httpStatus: 500, percentage: {value: 50}}"),
+            ],
+        )?;
+        let http = portolan.http()?;
+        for (id, host, status, delayed) in [
+            ("TV-83", "v0", 500, false),
+            ("VS-FAULT-01", "v1", 200, true),
+            ("VS-FAULT-06", "v2", 418, true),
+            ("TV-82", "v3", 200, false),
+        ] {
+            let start = Instant::now();
+            let response = raw::get_plain(http, host, "/")?;
+            assert_eq!(response.status, status, "{id}");
+            assert_eq!(start.elapsed() > Duration::from_millis(290), delayed, "{id}");
+            if status == 500 || status == 418 {
+                assert_eq!(response.text(), "fault filter abort");
+            }
+        }
+        let seen = world.a.requests();
+        assert_eq!(seen.len(), 2, "what is aborted doesn't arrive");
+        assert!(seen.iter().all(|seen| seen.header("x-envoy-fault-delay-request").is_none()), "GAP-08");
+        let grpc = raw::get(http, "v4", "/", &[("content-type", "application/grpc")])?;
+        assert_eq!((grpc.status, grpc.header("grpc-status").as_deref()), (200, Some("14")), "VS-FAULT-05");
+        let mut aborted = 0;
+        for _ in 0..200 {
+            aborted += usize::from(raw::get_plain(http, "v5", "/")?.status == 500);
+        }
+        // Five standard deviations.
+        assert!((65..=135).contains(&aborted), "VS-FAULT-04: {aborted}");
+        assert_eq!(portolan.counter("delayed")?, 2);
+        assert_eq!(portolan.counter("aborted")?, 2 + aborted as u64, "the one with a delay is Envoy's");
+        Ok(())
+    })
+}
+
+#[test]
+fn copies_go_to_mirrors() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let portolan = world.start(
+            version,
+            &[
+                &format!("[{{mirror: {{host: b.example.com}}, rewrite: {{authority: a.example.com}}, {TO_A}}}]"),
+                &format!("[{{mirror: {{host: b.example.com}}, mirrorPercentage: {{value: 0}}, {TO_A}}}]"),
+                &format!("[{{mirrors: [{{destination: {{host: b.example.com}}, percentage: {{value: 50}}}}], retries: {{attempts: 1, retryOn: 5xx}}, {TO_A}}}]"),
+            ],
+        )?;
+        let copies = |host: &str, count: usize, at_least: usize| -> Result<usize> {
+            world.a.clear();
+            world.b.clear();
+            many(&portolan, host, count)?;
+            assert_eq!(world.a.requests().len(), count);
+            // A copy is on its own way.
+            portolan_e2e::process::poll(Duration::from_secs(2), || {
+                (world.b.requests().len() >= at_least).then_some(())
+            });
+            Ok(world.b.requests().len())
+        };
+        assert_eq!(copies("v0", 20, 20)?, 20, "TV-84, VS-MIR-01");
+        assert!(world.b.requests().iter().all(|seen| seen.host == "a.example.com"), "VS-MIR-03");
+        assert_eq!(copies("v1", 20, 1)?, 0, "TV-84");
+        let half = copies("v2", 200, 60)?;
+        assert!((60..=140).contains(&half), "VS-MIR-02: {half}");
+        Ok(())
+    })
+}
+
+#[test]
+fn browsers_are_answered() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let cors = "corsPolicy: {allowOrigins: [{exact: 'http://app'}], allowMethods: [GET, PUT], allowHeaders: [x-a, x-b], exposeHeaders: [x-c], maxAge: 24h, allowCredentials: true";
+        let portolan = world.start(
+            version,
+            &[
+                &format!("[{{{cors}}}, {TO_A}}}]"),
+                &format!("[{{{cors}, unmatchedPreflights: IGNORE}}, {TO_A}}}]"),
+                &format!("[{{{cors}}}, fault: {{abort: {{httpStatus: 500, percentage: {{value: 100}}}}}}, {TO_A}}}]"),
+            ],
+        )?;
+        let http = portolan.http()?;
+        let ask = |host: &str, method: &str, origin: &str| {
+            let head = Head::new(method, "/").header("host", host).header("origin", origin);
+            raw::request(http, &head.header("access-control-request-method", "PUT").finish())
+        };
+        let preflight = ask("v0", "OPTIONS", "http://app")?;
+        assert_eq!(preflight.status, 200, "VS-CORS-06");
+        for (name, value) in [
+            ("access-control-allow-origin", "http://app"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-methods", "GET,PUT"),
+            ("access-control-allow-headers", "x-a,x-b"),
+            ("access-control-max-age", "86400"),
+        ] {
+            assert_eq!(preflight.header(name).as_deref(), Some(value), "VS-CORS-02 to VS-CORS-04");
+        }
+        assert_eq!(ask("v1", "OPTIONS", "http://other")?.header("access-control-allow-origin"), None);
+        assert_eq!(ask("v2", "OPTIONS", "http://app")?.status, 500, "TV-127");
+        assert_eq!(world.a.requests().len(), 0, "VS-CORS-05, VS-CORS-06");
+        ask("v0", "OPTIONS", "http://other")?;
+        assert_eq!(world.seen_by_a()?.method, "OPTIONS", "VS-CORS-05");
+        let get = ask("v0", "GET", "http://app")?;
+        assert_eq!(get.header("access-control-allow-origin").as_deref(), Some("http://app"));
+        assert_eq!(get.header("access-control-expose-headers").as_deref(), Some("x-c"));
+        assert_eq!(ask("v0", "GET", "http://other")?.header("access-control-allow-origin"), None);
+        assert_eq!(portolan.counter("preflight")?, 2);
+        Ok(())
+    })
+}

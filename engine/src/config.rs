@@ -218,6 +218,12 @@ pub struct RouteAction {
     /// Retries, on a route profile without any of its own (GAP-03).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// Answers to browsers that ask for another origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Faults on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     /// Changes of the request's headers. With several destinations theirs come first
     /// (VS-HDR-04).
     #[serde(default, skip_serializing_if = "HeaderOperations::is_empty")]
@@ -243,6 +249,8 @@ impl Default for RouteAction {
             rewrite: None,
             timeout_ms: None,
             retries: None,
+            cors: None,
+            fault: None,
             request_headers: HeaderOperations::default(),
             response_headers: HeaderOperations::default(),
             redirect: None,
@@ -314,6 +322,67 @@ pub struct Retries {
     /// How long one try may take, in milliseconds (VS-RETRY-08).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_try_timeout_ms: Option<u64>,
+}
+
+/// A CORS policy (spec section 4.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cors {
+    /// Conditions on the `origin` header, of which one must hold (VS-CORS-01).
+    pub allow_origins: Vec<StringMatch>,
+    /// Value of `access-control-allow-methods` (VS-CORS-02).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_methods: Option<String>,
+    /// Value of `access-control-allow-headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_headers: Option<String>,
+    /// Value of `access-control-expose-headers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expose_headers: Option<String>,
+    /// Value of `access-control-max-age`, in seconds (VS-CORS-03).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// VS-CORS-04
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_credentials: bool,
+    /// Preflight requests from other origins don't go upstream (VS-CORS-05).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_unmatched_preflights: bool,
+}
+
+/// Faults on purpose; what is none doesn't happen (spec section 4.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// Requests wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<DelayFault>,
+    /// Requests are answered with an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort: Option<AbortFault>,
+}
+
+/// A delay, by Envoy's fault filter (VS-FAULT-01).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DelayFault {
+    /// Milliseconds.
+    pub ms: u64,
+    /// How many of a million requests (VS-FAULT-04).
+    pub per_million: u32,
+}
+
+/// An error in place of an answer (VS-FAULT-05).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AbortFault {
+    /// HTTP status; 200 beside a status of gRPC.
+    pub status: u16,
+    /// Status of gRPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u8>,
+    /// How many of a million requests (VS-FAULT-04).
+    pub per_million: u32,
 }
 
 /// Where a client is sent instead (spec section 4.6). What is none stays as requested.

@@ -151,6 +151,8 @@ impl Engine {
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
             unregistered: false,
+            delayed: false,
+            cors: None,
             headers: Vec::new(),
             response: None,
         })

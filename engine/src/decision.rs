@@ -35,8 +35,13 @@ pub struct Forward<'t> {
     pub dial: Option<(Vec<u8>, u16)>,
     /// The host is named by a VirtualService only (GAP-01).
     pub unregistered: bool,
+    /// Envoy's fault filter holds it back (VS-FAULT-01).
+    pub delayed: bool,
     /// Changes of the request's headers, in this order and before all others (VS-HDR-11).
     pub headers: Vec<HeaderChange<'t>>,
+    /// The origin that the response has to name, and what else CORS sets in it, after
+    /// [`Self::response`].
+    pub cors: Option<(Vec<u8>, &'t Arc<ResponseHeaders>)>,
     /// Changes of the response's headers.
     pub response: Option<&'t Arc<ResponseHeaders>>,
 }
@@ -93,6 +98,8 @@ pub struct LocalReply<'t> {
     pub details: Cow<'t, str>,
     /// Names in lower case, and values that are safe to write out.
     pub headers: Vec<(&'t str, Cow<'t, [u8]>)>,
+    /// Status of gRPC; none: Envoy derives it for a request of gRPC.
+    pub grpc_status: Option<u8>,
     /// A refusal has a line for a person.
     pub body: Cow<'t, [u8]>,
 }
@@ -106,6 +113,10 @@ pub enum Cause {
     Redirected,
     /// A route answers it (VS-DR-01).
     DirectResponse,
+    /// A route ends it on purpose (VS-FAULT-05).
+    Aborted,
+    /// A preflight request of a browser (VS-CORS-06).
+    Preflight,
 }
 
 impl Cause {
@@ -115,6 +126,8 @@ impl Cause {
             Self::Refused(reason) => reason.as_str(),
             Self::Redirected => "redirected",
             Self::DirectResponse => "direct_response",
+            Self::Aborted => "fault_abort",
+            Self::Preflight => "cors_preflight",
         }
     }
 }
@@ -128,6 +141,7 @@ impl LocalReply<'_> {
             cause: Cause::Refused(reason),
             details: format!("{}{{{host}}}", reason.as_str()).into(),
             headers: Vec::new(),
+            grpc_status: None,
             body: format!("{host} {}\n", reason.sentence()).into_bytes().into(),
         }
     }

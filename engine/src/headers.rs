@@ -11,6 +11,13 @@ pub const CLUSTER: &str = "x-portolan-cluster";
 /// Tells the filter the listener port. Written by Envoy over whatever a client sends.
 pub const LISTENER_PORT: &str = "x-portolan-listener-port";
 
+/// Names the origin that may read a response (VS-CORS-06).
+pub const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+
+/// Has Envoy's fault filter hold a request back; the generated virtual host keeps it from the
+/// upstream (GAP-08).
+pub const FAULT_DELAY: &str = "x-envoy-fault-delay-request";
+
 /// The path before it was rewritten (VS-RW-16).
 pub const ORIGINAL_PATH: &str = "x-envoy-original-path";
 

@@ -489,3 +489,122 @@ mod timeouts_and_retries {
         assert!(refusal(json!({"cluster": "c", "retries": split})).contains("no word"));
     }
 }
+
+mod faults {
+    use super::*;
+    use portolan_engine::HeaderChange;
+
+    fn fault(delay: Value, abort: Value) -> Engine {
+        let mut fault = json!({});
+        if !delay.is_null() {
+            fault["delay"] = json!({"ms": 2000, "perMillion": delay});
+        }
+        if !abort.is_null() {
+            fault["abort"] = json!({"status": 500, "perMillion": abort});
+        }
+        engine(json!({"cluster": "c", "fault": fault}))
+    }
+
+    #[test]
+    fn an_abort_is_answered_here() {
+        // TV-83, VS-FAULT-05
+        let always = fault(Value::Null, json!(1_000_000));
+        let answer = reply(&always, &get("/"));
+        assert_eq!(
+            (answer.status, &*answer.body, answer.cause),
+            (500, &b"fault filter abort"[..], Cause::Aborted)
+        );
+        assert_eq!(answer.details, "fault_abort{VirtualService default/a http[0]}");
+        let grpc = json!({"abort": {"status": 200, "grpcStatus": 14, "perMillion": 1_000_000}});
+        let grpc = engine(json!({"cluster": "c", "fault": grpc}));
+        assert_eq!(reply(&grpc, &get("/")).grpc_status, Some(14));
+    }
+
+    #[test]
+    fn a_delay_comes_before_an_abort() {
+        // VS-FAULT-06, GAP-08
+        let both = fault(json!(1_000_000), json!(1_000_000));
+        let forward = forward(&both, &get("/"));
+        assert!(forward.delayed);
+        let set = |name: &'static str, value: &'static [u8]| HeaderChange::Set(name.into(), value.into());
+        assert_eq!(
+            forward.headers,
+            [set("x-envoy-fault-delay-request", b"2000"), set("x-envoy-fault-abort-request", b"500")]
+        );
+    }
+
+    #[test]
+    fn each_is_drawn_by_itself() {
+        // VS-FAULT-04, VS-FAULT-06, TV-82
+        let engine = fault(json!(250_000), json!(500_000));
+        let mut counts = [0_u32; 4];
+        for random in 0..100_000 {
+            let request = Request { random, ..get("/") };
+            let drawn = match engine.decide(&request, &mut NoTrace) {
+                Decision::Respond(_) => 1,
+                Decision::Forward(forward) if forward.headers.len() == 2 => 3,
+                Decision::Forward(forward) if forward.delayed => 2,
+                _ => 0,
+            };
+            counts[drawn] += 1;
+        }
+        for (count, expected) in counts.into_iter().zip([37_500.0, 37_500.0, 12_500.0, 12_500.0]) {
+            // Five standard deviations.
+            assert!((f64::from(count) - expected).abs() < 800.0, "{counts:?}");
+        }
+        let never = fault(json!(0), json!(0));
+        assert!((0..1000).all(|random| forward(&never, &Request { random, ..get("/") }).headers.is_empty()));
+        let much = json!({"cluster": "c", "fault": {"delay": {"ms": 1, "perMillion": 1_000_001}}});
+        assert!(refusal(much).contains("fault.delay.perMillion"));
+        let status = json!({"cluster": "c", "fault": {"abort": {"status": 600, "perMillion": 1}}});
+        assert!(refusal(status).contains("fault.abort"));
+    }
+}
+
+mod cors {
+    use super::*;
+
+    fn ask<'e>(engine: &'e Engine, method: &'static str, origin: &'static str, ask: bool) -> Decision<'e> {
+        let headers: [(&[u8], &[u8]); 2] = [
+            (b"origin", origin.as_bytes()),
+            (b"access-control-request-method", if ask { b"PUT" } else { b"" }),
+        ];
+        let request = Request { headers: &headers, method: method.as_bytes(), ..get("/") };
+        engine.decide(&request, &mut NoTrace)
+    }
+
+    #[test]
+    fn preflights_are_answered_and_origins_named() {
+        let policy = |origin: Value, ignore: bool| {
+            engine(json!({"cluster": "c", "cors": {
+                "allowOrigins": [origin], "allowMethods": "GET", "maxAge": "60", "ignoreUnmatchedPreflights": ignore,
+            }}))
+        };
+        for (id, origin, ignore, method, from, request_method, answered, named) in [
+            ("VS-CORS-06", json!({"exact": "http://a"}), false, "OPTIONS", "http://a", true, true, true),
+            ("VS-CORS-06", json!({"exact": "http://a"}), false, "OPTIONS", "http://a", false, false, true),
+            ("VS-CORS-01", json!({"prefix": "http://"}), false, "GET", "http://a", true, false, true),
+            ("VS-CORS-01", json!({"regex": "http://."}), false, "GET", "http://aa", true, false, false),
+            ("VS-CORS-01", json!({"exact": "*"}), false, "GET", "http://aa", true, false, true),
+            ("VS-CORS-01", json!({"exact": "http://a"}), false, "GET", "", true, false, false),
+            ("VS-CORS-05", json!({"exact": "http://a"}), false, "OPTIONS", "http://b", true, false, false),
+            ("VS-CORS-05", json!({"exact": "http://a"}), true, "OPTIONS", "http://b", true, true, false),
+        ] {
+            let engine = policy(origin, ignore);
+            match ask(&engine, method, from, request_method) {
+                Decision::Respond(reply) => {
+                    assert!(answered, "{id}");
+                    assert_eq!((reply.status, reply.cause), (200, Cause::Preflight), "{id}");
+                    assert_eq!(reply.headers.is_empty(), !named, "{id}");
+                }
+                Decision::Forward(forward) => {
+                    assert!(!answered, "{id}");
+                    assert_eq!(forward.cors.map(|(origin, _)| origin), named.then(|| from.into()), "{id}");
+                }
+                other => panic!("{id}: {other:?}"),
+            }
+        }
+        let split = json!({"cluster": "c", "cors": {"allowHeaders": "a\r\nb"}});
+        assert!(refusal(split).contains("cors.allowHeaders"));
+    }
+}

@@ -77,7 +77,7 @@ pub(crate) fn changes(map: Map, changes: &[HeaderChange<'_>]) -> Result<(), Stat
 
 /// Answers the request.
 pub(crate) fn respond(reply: &LocalReply<'_>, stats: &Stats) -> Result<(), Status> {
-    host::send_local_response(reply.status, &reply.details, &reply.headers, &reply.body)?;
+    host::send_local_response(reply.status, &reply.details, &reply.headers, reply.grpc_status, &reply.body)?;
     stats.answered(reply.cause);
     Ok(())
 }

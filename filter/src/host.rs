@@ -204,6 +204,7 @@ pub(crate) fn send_local_response(
     status: u16,
     details: &str,
     headers: &[(&str, Cow<'_, [u8]>)],
+    grpc_status: Option<u8>,
     body: &[u8],
 ) -> Result<(), Status> {
     const NO_HEADERS: [u8; 4] = [0; 4];
@@ -224,7 +225,7 @@ pub(crate) fn send_local_response(
             body.len(),
             headers.as_ptr(),
             headers.len(),
-            NO_GRPC_STATUS,
+            grpc_status.map_or(NO_GRPC_STATUS, i32::from),
         )
     })
 }

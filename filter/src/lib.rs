@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use portolan_engine::config::Mode;
+use portolan_engine::headers::ALLOW_ORIGIN;
 use portolan_engine::{Decision, Engine, NoTrace, ResponseHeaders};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
@@ -71,7 +72,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { loaded: self.loaded.clone(), response: None }))
+        Some(Box::new(Stream { loaded: self.loaded.clone(), response: None, cors: None }))
     }
 }
 
@@ -99,6 +100,8 @@ struct Stream {
     loaded: Option<Rc<Loaded>>,
     /// What its route changes in the response.
     response: Option<Arc<ResponseHeaders>>,
+    /// The origin that may read the response, and what else CORS sets.
+    cors: Option<(Vec<u8>, Arc<ResponseHeaders>)>,
 }
 
 impl Context for Stream {}
@@ -108,7 +111,7 @@ impl HttpContext for Stream {
         let Some(loaded) = &self.loaded else {
             return fail_closed("the filter has no plugin config");
         };
-        match loaded.handle(&mut self.response) {
+        match loaded.handle(&mut self.response, &mut self.cors) {
             Ok(action) => action,
             Err(fault) => fail_closed(&fault),
         }
@@ -121,13 +124,23 @@ impl HttpContext for Stream {
             // The response is on its way; nothing better can be done with it.
             host::log(LogSeverity::Error, &format!("portolan: a response header can't be changed: {status}"));
         }
+        if let Some((origin, rest)) = self.cors.take()
+            && let Err(status) = host::replace_header(Map::Response, ALLOW_ORIGIN, &origin)
+                .and_then(|()| apply::changes(Map::Response, rest.changes()))
+        {
+            host::log(LogSeverity::Error, &format!("portolan: a response header can't be changed: {status}"));
+        }
         Action::Continue
     }
 }
 
 impl Loaded {
     /// Decides and applies; what is to be done with the response is left in `response`.
-    fn handle(&self, response: &mut Option<Arc<ResponseHeaders>>) -> Result<Action, String> {
+    fn handle(
+        &self,
+        response: &mut Option<Arc<ResponseHeaders>>,
+        cors: &mut Option<(Vec<u8>, Arc<ResponseHeaders>)>,
+    ) -> Result<Action, String> {
         let mode = self.engine.mode();
         let map = host::request_headers()
             .map_err(|status| format!("the request headers can't be read: {status}"))?;
@@ -141,7 +154,8 @@ impl Loaded {
         };
         let request = headers.request(port, self.random.next());
         match self.engine.decide(&request, &mut NoTrace) {
-            Decision::Forward(forward) => {
+            Decision::Forward(mut forward) => {
+                *cors = forward.cors.take().map(|(origin, rest)| (origin, Arc::clone(rest)));
                 *response = forward.response.cloned();
                 let original = self.engine.sends_original_headers().then_some(&request);
                 apply::forward(&forward, original, &self.stats)
@@ -162,7 +176,12 @@ impl Loaded {
 /// Envoy's stream timeout ends it.
 fn fail_closed(fault: &str) -> Action {
     host::log(LogSeverity::Error, &format!("portolan: request refused: {fault}"));
-    let _ =
-        host::send_local_response(503, "portolan_cannot_decide", &[], b"the registry filter can't decide\n");
+    let _ = host::send_local_response(
+        503,
+        "portolan_cannot_decide",
+        &[],
+        None,
+        b"the registry filter can't decide\n",
+    );
     Action::Pause
 }

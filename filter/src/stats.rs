@@ -20,6 +20,12 @@ pub(crate) struct Stats {
     redirected: Counter,
     /// Answered by a route.
     direct_response: Counter,
+    /// Held back by a route.
+    delayed: Counter,
+    /// Ended by a route, without a delay.
+    aborted: Counter,
+    /// Preflight requests that were answered.
+    preflight: Counter,
     /// Refused, by reason.
     refused: Vec<(Reason, Counter)>,
 }
@@ -38,6 +44,9 @@ impl Stats {
             forbidden_headers: Counter::define("portolan.forbidden_headers")?,
             redirected: Counter::define("portolan.redirected")?,
             direct_response: Counter::define("portolan.direct_response")?,
+            delayed: Counter::define("portolan.delayed")?,
+            aborted: Counter::define("portolan.aborted")?,
+            preflight: Counter::define("portolan.preflight")?,
             refused: refused.collect::<Result<_, _>>()?,
         })
     }
@@ -52,6 +61,9 @@ impl Stats {
         if forward.authority.is_some() || forward.path.is_some() {
             self.rewritten.add(1);
         }
+        if forward.delayed {
+            self.delayed.add(1);
+        }
         if forward.unregistered {
             self.unregistered.add(1);
         }
@@ -65,6 +77,8 @@ impl Stats {
             }
             Cause::Redirected => Some(&self.redirected),
             Cause::DirectResponse => Some(&self.direct_response),
+            Cause::Aborted => Some(&self.aborted),
+            Cause::Preflight => Some(&self.preflight),
         };
         if let Some(counter) = counter {
             counter.add(1);

@@ -11,7 +11,7 @@ use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
-use crate::plan::{Discovery, Plan, RetryProfile, RouteProfile, SniRoute};
+use crate::plan::{Discovery, Mirror, Plan, RetryProfile, RouteProfile, SniRoute};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -175,7 +175,7 @@ fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow:
                 "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
                 "duration": "%DURATION%",
             }), None),
-            "http_filters": http_filters(options)?,
+            "http_filters": http_filters(plan, options)?,
             "route_config": route_config(plan, options),
         },
     }))
@@ -195,7 +195,7 @@ fn listener_port_header(port: u16) -> Value {
     })
 }
 
-fn http_filters(options: &Options) -> anyhow::Result<Vec<Value>> {
+fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
     let directory =
         in_files_root(options, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
     let mut filters = vec![json!({
@@ -211,6 +211,17 @@ fn http_filters(options: &Options) -> anyhow::Result<Vec<Value>> {
             "type_urls": [WASM_TYPE_URL],
         },
     })];
+    if plan.has_delays() {
+        // Does what the filter's headers say (GAP-08).
+        filters.push(json!({
+            "name": "envoy.filters.http.fault",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.filters.http.fault.v3.HTTPFault"),
+                "delay": {"header_delay": {}, "percentage": {"numerator": 100}},
+                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+            },
+        }));
+    }
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         filters.push(json!({
             "name": "envoy.filters.http.dynamic_forward_proxy",
@@ -258,6 +269,9 @@ fn route_config(plan: &Plan, options: &Options) -> Value {
     }));
     let mut to_remove = vec![headers::CLUSTER];
     to_remove.extend(headers::WRITTEN_BY_ENVOY);
+    if plan.has_delays() {
+        to_remove.push(headers::FAULT_DELAY);
+    }
     // Meant for this proxy alone (RFC 9110, 11.7.2).
     to_remove.push("proxy-authorization");
     json!({
@@ -315,6 +329,19 @@ fn profile_route(profile: &RouteProfile) -> Value {
             }
             settings["retry_policy"] = policy;
         }
+    }
+    if !profile.mirrors.is_empty() {
+        let policy = |mirror: &Mirror| {
+            json!({
+                "cluster": mirror.cluster,
+                "runtime_fraction": {
+                    "default_value": {"numerator": mirror.per_million, "denominator": "MILLION"},
+                },
+                // VS-MIR-03
+                "disable_shadow_host_suffix_append": true,
+            })
+        };
+        settings["request_mirror_policies"] = profile.mirrors.iter().map(policy).collect();
     }
     route(&profile.name(), settings)
 }

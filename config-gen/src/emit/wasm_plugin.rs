@@ -37,7 +37,7 @@ pub(super) fn header(plan: &Plan) -> String {
 # keep their own routes: the filter rewrites authority and path, and Istio then routes the
 # request anew. Istio, not the filter, has to know the destinations (ServiceEntry and
 # DestinationRule), refuses unknown hosts and originates TLS.
-# Several destinations, timeouts and retries are left to the sidecar as well.
+# Several destinations, timeouts, retries, mirrors and delays are left to the sidecar as well.
 # Don't apply the VirtualServices below to the cluster as well: both would rewrite.
 "
     .to_owned();

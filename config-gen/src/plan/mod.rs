@@ -114,6 +114,12 @@ impl Plan {
         plan
     }
 
+    /// Whether requests are held back on purpose somewhere.
+    pub(crate) fn has_delays(&self) -> bool {
+        let mut routes = self.virtual_hosts.iter().flat_map(|host| &host.routes);
+        routes.any(|route| route.route.fault.as_ref().is_some_and(|fault| fault.delay.is_some()))
+    }
+
     /// The plugin config for Portolan's own Envoy configuration.
     pub fn proxy_config(&self, options: &Options) -> config::Config {
         config::Config {
@@ -134,6 +140,8 @@ impl Plan {
             action.rewrite.is_some()
                 || action.redirect.is_some()
                 || action.direct_response.is_some()
+                || action.fault.as_ref().is_some_and(|fault| fault.abort.is_some())
+                || action.cors.is_some()
                 || !action.request_headers.is_empty()
                 || !action.response_headers.is_empty()
         };
@@ -148,6 +156,11 @@ impl Plan {
                 action.route_profile = config::DEFAULT_ROUTE_PROFILE.to_owned();
                 action.timeout_ms = None;
                 action.retries = None;
+                if let Some(fault) = &mut action.fault {
+                    // There is no fault filter behind ours.
+                    fault.delay = None;
+                }
+                action.fault = action.fault.take().filter(|fault| fault.abort.is_some());
             }
             host
         });

@@ -1,22 +1,22 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
 use portolan_engine::config::{
-    self, Body, DirectResponse, HeaderMatch, HeaderOperations, PathRegex, QueryParameterMatch, Retries,
-    Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
+    self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
+    PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
 };
 use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
-use crate::plan::profiles::{DEFAULT_RETRY_ON, RetryProfile, RouteProfile};
+use crate::plan::profiles::{DEFAULT_RETRY_ON, Mirror, RetryProfile, RouteProfile};
 use crate::plan::{Input, cluster_name};
 use crate::resource::action::NamedValue;
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::virtual_service::{
     Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
 };
-use crate::resource::{Spanned, VirtualService, action};
+use crate::resource::{Spanned, VirtualService, action, virtual_service};
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -188,16 +188,71 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
     } else if destinations.is_empty() {
         return None;
     }
-    let profile = RouteProfile { retries: retry_profile(http.retries.as_ref()), mirrors: Vec::new() };
+    let profile = RouteProfile {
+        retries: retry_profile(http.retries.as_ref()),
+        mirrors: mirrors(input, service, http, port),
+    };
     action.route_profile = input.use_profile(profile);
     action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
     action.retries = http.retries.as_ref().and_then(retries);
+    action.cors = http.cors.as_ref().map(cors);
+    action.fault = http.fault.as_ref().and_then(fault);
     let [request, response] = levels;
     action.request_headers = operations(&request);
     action.response_headers = operations(&response);
     action.destinations = destinations;
     action.rewrite = Some(rewrite).filter(|rewrite| *rewrite != Rewrite::default());
     Some(action)
+}
+
+/// Those that ever get a copy (VS-MIR-01).
+fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Vec<Mirror> {
+    let mirrors = http.mirrors.iter().filter(|mirror| mirror.per_million > 0);
+    let mirrors = mirrors.filter_map(|mirror| {
+        let host = expand(&mirror.destination.host, &service.meta.namespace);
+        let number = mirror.destination.port.as_ref().map_or(port, |port| port.value);
+        // To a cluster that doesn't exist nothing is sent; Envoy would refuse the route.
+        input.registry.get(&host)?.ports.get(&number)?;
+        Some(Mirror { cluster: cluster_name(&host, number), per_million: mirror.per_million })
+    });
+    mirrors.collect()
+}
+
+fn cors(cors: &virtual_service::Cors) -> Cors {
+    let joined = |names: &[Spanned<String>]| {
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    };
+    Cors {
+        allow_origins: cors.allow_origins.iter().map(|origin| string_match(&origin.value)).collect(),
+        allow_methods: joined(&cors.allow_methods),
+        allow_headers: joined(&cors.allow_headers),
+        expose_headers: joined(&cors.expose_headers),
+        max_age: cors.max_age.as_ref().map(|age| (age.value / 1000).to_string()),
+        allow_credentials: cors.allow_credentials,
+        ignore_unmatched_preflights: cors.ignore_unmatched_preflights,
+    }
+}
+
+/// The faults that ever happen (VS-FAULT-02, VS-FAULT-03).
+fn fault(fault: &action::Fault) -> Option<Fault> {
+    let delay = fault.delay.as_ref().filter(|delay| delay.per_million > 0).and_then(|delay| {
+        Some(DelayFault { ms: delay.fixed.as_ref()?.value, per_million: delay.per_million })
+    });
+    let abort = fault.abort.as_ref().filter(|abort| abort.per_million > 0).and_then(|abort| {
+        let per_million = abort.per_million;
+        match (&abort.http_status, &abort.grpc_status) {
+            (Some(status), _) => {
+                Some(AbortFault { status: u16::try_from(status.value).ok()?, grpc_status: None, per_million })
+            }
+            // As Envoy's fault filter: 200 beside it.
+            (None, Some(name)) => {
+                Some(AbortFault { status: 200, grpc_status: Some(action::grpc_status(name)?), per_million })
+            }
+            (None, None) => None,
+        }
+    });
+    (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
 }
 
 /// What of retries is static in Envoy (GAP-03).
@@ -352,6 +407,9 @@ pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &m
                     .rule("VAL-VS-16")
                     .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
+        }
+        for mirror in &http.mirrors {
+            check_destination(input, service, &mirror.destination, &format!("{field}.mirror"), diagnostics);
         }
         for (route_index, route) in http.route.iter().enumerate() {
             if !drawn(&http.route).any(|drawn| drawn.span == route.span) {

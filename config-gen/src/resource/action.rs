@@ -2,7 +2,7 @@
 
 use super::Spanned;
 use super::read::{boolean, filled, int, milliseconds, string, strings};
-use crate::input::node::Node;
+use crate::input::node::{Node, Value};
 use crate::source::Span;
 
 /// Parts of a path that are replaced by pattern (VS-RW-11).
@@ -138,6 +138,94 @@ pub(super) fn retries(node: &Node) -> Retries {
         ignore_previous_hosts: boolean(node.get("retryIgnorePreviousHosts")),
         span: node.span,
     }
+}
+
+/// Faults on purpose (spec 4.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Requests wait.
+    pub delay: Option<Delay>,
+    /// Requests fail.
+    pub abort: Option<Abort>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// A delay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// Milliseconds.
+    pub fixed: Option<Spanned<u64>>,
+    /// How many of a million requests; absent is 0 (VS-FAULT-02).
+    pub per_million: u32,
+    /// All of it.
+    pub span: Span,
+}
+
+/// An error in place of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// HTTP status.
+    pub http_status: Option<Spanned<i64>>,
+    /// Name of a status of gRPC.
+    pub grpc_status: Option<Spanned<String>>,
+    /// How many of a million requests; absent is 0 (VS-FAULT-03).
+    pub per_million: u32,
+    /// All of it.
+    pub span: Span,
+}
+
+pub(super) fn fault(node: &Node) -> Fault {
+    let delay = node.get("delay").map(|node| {
+        let old = int::<u32>(node.get("percent")).map(|percent| percent.value.min(100) * 10_000);
+        Delay {
+            fixed: milliseconds(node.get("fixedDelay")),
+            per_million: per_million(node.get("percentage")).or(old).unwrap_or_default(),
+            span: node.span,
+        }
+    });
+    let abort = node.get("abort").map(|node| Abort {
+        http_status: int(node.get("httpStatus")),
+        grpc_status: filled(node.get("grpcStatus")),
+        per_million: per_million(node.get("percentage")).unwrap_or_default(),
+        span: node.span,
+    });
+    Fault { delay, abort, span: node.span }
+}
+
+/// A percentage as parts of a million (VS-FAULT-04); `{}` is 0.
+pub(super) fn per_million(node: Option<&Node>) -> Option<u32> {
+    let value = node?.get("value");
+    let percent = match value.map(|value| &value.value) {
+        Some(Value::Float(percent)) => *percent,
+        _ => value.and_then(Node::as_int).map_or(0.0, |percent| percent as f64),
+    };
+    Some((percent.clamp(0.0, 100.0) * 10_000.0).round() as u32)
+}
+
+/// Number of a status of gRPC, by its name.
+pub(crate) fn grpc_status(name: &str) -> Option<u8> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    let number = NAMES.iter().position(|known| *known == name)?;
+    u8::try_from(number).ok()
 }
 
 pub(super) fn headers(node: Option<&Node>) -> Headers {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::action::{self, DirectResponse, Headers, Redirect, RegexRewrite, Retries};
+use super::action::{self, DirectResponse, Fault, Headers, Redirect, RegexRewrite, Retries};
 use super::read::{boolean, filled, int, milliseconds, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
@@ -38,6 +38,12 @@ pub struct HttpRoute {
     pub timeout: Option<Spanned<u64>>,
     /// When it is tried again; absent: Istio's default (VS-RETRY-01).
     pub retries: Option<Retries>,
+    /// Answers to browsers (spec 4.8).
+    pub cors: Option<Cors>,
+    /// Faults on purpose (spec 4.8).
+    pub fault: Option<Fault>,
+    /// Who gets a copy of requests (VS-MIR-01, VS-MIR-02).
+    pub mirrors: Vec<Mirror>,
     /// Changes of headers for all destinations (VS-HDR-01).
     pub headers: Headers,
     /// Sends the client elsewhere, in place of `route`.
@@ -117,6 +123,56 @@ pub struct RouteDestination {
     pub span: Span,
 }
 
+/// A CORS policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Conditions on the origin (VS-CORS-01).
+    pub allow_origins: Vec<Spanned<StringMatch>>,
+    /// Methods.
+    pub allow_methods: Vec<Spanned<String>>,
+    /// Headers of requests.
+    pub allow_headers: Vec<Spanned<String>>,
+    /// Headers of responses.
+    pub expose_headers: Vec<Spanned<String>>,
+    /// How long a browser may remember, in milliseconds (VS-CORS-03).
+    pub max_age: Option<Spanned<u64>>,
+    /// VS-CORS-04
+    pub allow_credentials: bool,
+    /// VS-CORS-05
+    pub ignore_unmatched_preflights: bool,
+    /// All of it.
+    pub span: Span,
+}
+
+fn cors(node: &Node) -> Cors {
+    let origins = node.get("allowOrigins").map(Node::items).unwrap_or_default();
+    let mut allow_origins: Vec<_> = origins.iter().filter_map(|origin| string_match(Some(origin))).collect();
+    if allow_origins.is_empty() {
+        let old = strings(node.get("allowOrigin"));
+        allow_origins = old.into_iter().map(|origin| origin.map(StringMatch::Exact)).collect();
+    }
+    let unmatched = node.get("unmatchedPreflights").and_then(Node::as_str);
+    Cors {
+        allow_origins,
+        allow_methods: strings(node.get("allowMethods")),
+        allow_headers: strings(node.get("allowHeaders")),
+        expose_headers: strings(node.get("exposeHeaders")),
+        max_age: milliseconds(node.get("maxAge")),
+        allow_credentials: boolean(node.get("allowCredentials")).is_some_and(|flag| flag.value),
+        ignore_unmatched_preflights: unmatched == Some("IGNORE"),
+        span: node.span,
+    }
+}
+
+/// Who gets a copy of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where to.
+    pub destination: Destination,
+    /// How many of a million requests.
+    pub per_million: u32,
+}
+
 /// A service, and one of its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -162,6 +218,9 @@ fn http_route(node: &Node) -> HttpRoute {
         rewrite: node.get("rewrite").map(rewrite),
         timeout: milliseconds(node.get("timeout")),
         retries: node.get("retries").map(action::retries),
+        cors: node.get("corsPolicy").map(cors),
+        fault: node.get("fault").map(action::fault),
+        mirrors: mirrors(node),
         headers: action::headers(node.get("headers")),
         redirect: node.get("redirect").map(action::redirect),
         direct_response: node.get("directResponse").map(action::direct_response),
@@ -232,13 +291,37 @@ fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
     entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
 }
 
+fn destination(node: &Node) -> Option<Destination> {
+    Some(Destination {
+        host: string(node.get("host"))?,
+        port: node.get("port").and_then(|port| int(port.get("number"))),
+    })
+}
+
+/// `mirror` with its percentage, and `mirrors` with theirs.
+fn mirrors(node: &Node) -> Vec<Mirror> {
+    let all = 1_000_000;
+    let old = || {
+        let percent = int::<u32>(node.get("mirrorPercent").or_else(|| node.get("mirror_percent")))?;
+        Some(percent.value.min(100) * 10_000)
+    };
+    let one = node.get("mirror").and_then(destination).map(|destination| Mirror {
+        destination,
+        per_million: action::per_million(node.get("mirrorPercentage")).or_else(old).unwrap_or(all),
+    });
+    let list = node.get("mirrors").map(Node::items).unwrap_or_default().iter();
+    let several = list.filter_map(|node| {
+        Some(Mirror {
+            destination: destination(node.get("destination")?)?,
+            per_million: action::per_million(node.get("percentage")).unwrap_or(all),
+        })
+    });
+    one.into_iter().chain(several).collect()
+}
+
 fn route_destination(node: &Node) -> Option<RouteDestination> {
-    let destination = node.get("destination")?;
     Some(RouteDestination {
-        destination: Destination {
-            host: string(destination.get("host"))?,
-            port: destination.get("port").and_then(|port| int(port.get("number"))),
-        },
+        destination: destination(node.get("destination")?)?,
         weight: int(node.get("weight")),
         headers: action::headers(node.get("headers")),
         span: node.span,

@@ -26,17 +26,15 @@ const HTTP_ROUTE: Object = object(&[
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
     field("timeout", DURATION).rule("VS-TO-01"),
     field("retries", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
-    field("fault", Ty::Object(&FAULT)).refused("faults are not injected").rule("VS-FAULT-01"),
-    field("mirror", Ty::Object(&DESTINATION)).refused(MIRROR).rule("VS-MIR-01"),
-    field("mirrors", list(&Ty::Object(&MIRROR_POLICY))).refused(MIRROR).rule("VS-MIR-01"),
-    field("mirrorPercent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
-    field("mirror_percent", UINT32).refused(MIRROR).rule("VAL-VS-09"),
-    field("mirrorPercentage", Ty::Object(&PERCENTAGE)).refused(MIRROR).rule("VS-MIR-01"),
-    field("corsPolicy", Ty::Object(&CORS)).refused("preflight requests are not answered").rule("VS-CORS-01"),
+    field("fault", Ty::Object(&FAULT)).rule("VS-FAULT-01"),
+    field("mirror", Ty::Object(&DESTINATION)).rule("VS-MIR-01"),
+    field("mirrors", list(&Ty::Object(&MIRROR_POLICY))).rule("VS-MIR-01"),
+    field("mirrorPercent", UINT32).rule("VAL-VS-09"),
+    field("mirror_percent", UINT32).rule("VAL-VS-09"),
+    field("mirrorPercentage", Ty::Object(&PERCENTAGE)).rule("VS-MIR-01"),
+    field("corsPolicy", Ty::Object(&CORS)).rule("VS-CORS-01"),
     field("headers", Ty::Object(&HEADERS)).rule("VS-HDR-01"),
 ]);
-
-const MIRROR: &str = "requests are not mirrored";
 
 const HTTP_MATCH: Object = object(&[
     field("name", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
@@ -119,40 +117,43 @@ const RETRIES: Object = object(&[
     field("retryIgnorePreviousHosts", Ty::Bool).rule("VS-RETRY-10"),
 ]);
 
-const FAULT: Object = object(&[field("delay", Ty::Object(&DELAY)), field("abort", Ty::Object(&ABORT))]);
+const FAULT: Object = object(&[
+    field("delay", Ty::Object(&DELAY)).rule("VS-FAULT-01"),
+    field("abort", Ty::Object(&ABORT)).rule("VS-FAULT-05"),
+]);
 
 const DELAY: Object = object(&[
-    field("fixedDelay", DURATION),
-    field("exponentialDelay", DURATION),
-    field("percentage", Ty::Object(&PERCENTAGE)),
-    field("percent", INT32),
+    field("fixedDelay", DURATION).rule("VS-FAULT-01"),
+    field("exponentialDelay", DURATION).refused("Istio refuses it as well").rule("VS-FAULT-01"),
+    field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-02"),
+    field("percent", INT32).rule("VS-FAULT-02"),
 ])
 .exclusive("VAL-CRD-17", &[&["fixedDelay", "exponentialDelay"]]);
 
 const ABORT: Object = object(&[
-    field("httpStatus", INT32),
-    field("grpcStatus", STRING),
-    field("http2Error", STRING),
-    field("percentage", Ty::Object(&PERCENTAGE)),
+    field("httpStatus", INT32).rule("VS-FAULT-05"),
+    field("grpcStatus", STRING).rule("VS-FAULT-05"),
+    field("http2Error", STRING).refused("Istio refuses it as well").rule("VS-FAULT-05"),
+    field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-03"),
 ])
 .exclusive("VAL-CRD-17", &[&["httpStatus", "grpcStatus", "http2Error"]]);
 
-const PERCENTAGE: Object = object(&[field("value", PERCENT)]);
+const PERCENTAGE: Object = object(&[field("value", PERCENT).rule("VS-FAULT-04")]);
 
 const MIRROR_POLICY: Object = object(&[
-    field("destination", Ty::Object(&DESTINATION)).required(),
-    field("percentage", Ty::Object(&PERCENTAGE)),
+    field("destination", Ty::Object(&DESTINATION)).required().rule("VS-MIR-02"),
+    field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-MIR-02"),
 ]);
 
 const CORS: Object = object(&[
-    field("allowOrigins", list(&Ty::Object(&STRING_MATCH))),
-    field("allowOrigin", STRINGS),
-    field("allowMethods", STRINGS),
-    field("allowHeaders", STRINGS),
-    field("exposeHeaders", STRINGS),
-    field("maxAge", DURATION),
-    field("allowCredentials", Ty::Bool),
-    field("unmatchedPreflights", Ty::Enum(UNMATCHED_PREFLIGHTS)),
+    field("allowOrigins", list(&Ty::Object(&STRING_MATCH))).rule("VS-CORS-01"),
+    field("allowOrigin", STRINGS).rule("VS-CORS-01"),
+    field("allowMethods", STRINGS).rule("VS-CORS-02"),
+    field("allowHeaders", STRINGS).rule("VS-CORS-02"),
+    field("exposeHeaders", STRINGS).rule("VS-CORS-02"),
+    field("maxAge", DURATION).rule("VS-CORS-03"),
+    field("allowCredentials", Ty::Bool).rule("VS-CORS-04"),
+    field("unmatchedPreflights", Ty::Enum(UNMATCHED_PREFLIGHTS)).rule("VS-CORS-05"),
 ]);
 
 const UNMATCHED_PREFLIGHTS: &[Choice] = &[choice("UNSPECIFIED"), choice("FORWARD"), choice("IGNORE")];

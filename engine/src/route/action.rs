@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError, Mode};
-use crate::decision::{Cause, Decision, Forward, LocalReply, ResponseHeaders};
+use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
+use crate::headers;
 use crate::request::Request;
+use crate::route::cors::{Cors, Verdict};
+use crate::route::fault::{Abort, Drawn, Fault};
 use crate::route::header::{self, Operations};
 use crate::route::matcher::RouteMatcher;
 use crate::route::redirect::Redirect;
@@ -28,6 +31,9 @@ pub(crate) struct ForwardAction {
     authority: Option<String>,
     path: Option<PathRewrite>,
     router: Router,
+    cors: Option<Box<Cors>>,
+    /// With the details of an abort; boxed, since hardly any route has one.
+    fault: Option<Box<(Fault, String)>>,
 }
 
 /// Where requests go.
@@ -118,7 +124,7 @@ impl Action {
 
     pub(crate) fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
         match self {
-            Self::Forward(forward) => Decision::Forward(forward.apply(matcher, request)),
+            Self::Forward(forward) => forward.apply(matcher, request),
             Self::Redirect { redirect, details, response } => Decision::Respond(LocalReply {
                 status: redirect.code(),
                 cause: Cause::Redirected,
@@ -127,6 +133,7 @@ impl Action {
                     vec![("location", redirect.location(matcher, request).into())],
                     response.as_deref(),
                 ),
+                grpc_status: None,
                 body: Cow::Borrowed(b""),
             }),
             Self::Respond { status, body, details, response } => Decision::Respond(LocalReply {
@@ -134,6 +141,7 @@ impl Action {
                 cause: Cause::DirectResponse,
                 details: Cow::Borrowed(details),
                 headers: changed(Vec::new(), response.as_deref()),
+                grpc_status: None,
                 body: Cow::Borrowed(body),
             }),
         }
@@ -154,8 +162,19 @@ fn changed<'t>(
 impl ForwardAction {
     fn new(action: config::RouteAction, name: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
         let (target, action) = target(action, mode, path)?;
-        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, .. } = action;
+        let config::RouteAction { route_profile, rewrite, timeout_ms, retries, fault, cors, .. } = action;
         let router = Router::new(timeout_ms, retries, path)?;
+        let cors = match cors {
+            None => None,
+            Some(cors) => Some(Box::new(Cors::new(cors, &format!("{path}.cors"))?)),
+        };
+        let fault = match fault {
+            None => None,
+            Some(fault) => Some(Box::new((
+                Fault::new(fault, &format!("{path}.fault"))?,
+                format!("{}{{{name}}}", Cause::Aborted.as_str()),
+            ))),
+        };
         if route_profile.is_empty() || route_profile.contains(' ') {
             return Err(ConfigError::new(format!("{path}.routeProfile"), "must be a name without blanks"));
         }
@@ -181,11 +200,50 @@ impl ForwardAction {
             }
             (None, None) => None,
         };
-        Ok(Self { state: format!("{route_profile} {name}"), target, authority, path: rewrite, router })
+        Ok(Self {
+            state: format!("{route_profile} {name}"),
+            target,
+            authority,
+            path: rewrite,
+            router,
+            cors,
+            fault,
+        })
     }
 
-    fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Forward<'_> {
+    fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
         let destination = self.target.choose(request.random);
+        let mut drawn = Drawn::default();
+        if let Some((fault, details)) = self.fault.as_deref() {
+            drawn = fault.draw(request.random);
+            // An answer from here would come before the delay (GAP-08).
+            if let Drawn { delay: None, abort: Some(abort) } = drawn {
+                return Decision::Respond(LocalReply {
+                    status: abort.status,
+                    cause: Cause::Aborted,
+                    details: Cow::Borrowed(details),
+                    headers: changed(Vec::new(), destination.and_then(|chosen| chosen.response.as_deref())),
+                    grpc_status: abort.grpc_status,
+                    // As Envoy's fault filter says it.
+                    body: Cow::Borrowed(b"fault filter abort"),
+                });
+            }
+        }
+        let mut cors = None;
+        match self.cors.as_deref().map_or(Verdict::Other, |cors| cors.judge(request)) {
+            Verdict::Other => {}
+            Verdict::Allowed(origin, headers) => cors = Some((origin, headers)),
+            Verdict::Preflight(headers) => {
+                return Decision::Respond(LocalReply {
+                    status: 200,
+                    cause: Cause::Preflight,
+                    details: Cow::Borrowed(Cause::Preflight.as_str()),
+                    headers,
+                    grpc_status: None,
+                    body: Cow::Borrowed(b""),
+                });
+            }
+        }
         let authority =
             self.authority.as_deref().or_else(|| destination.and_then(|chosen| chosen.authority.as_deref()));
         let final_authority = authority.map_or(request.authority, str::as_bytes);
@@ -194,7 +252,16 @@ impl ForwardAction {
             level.apply(request, &mut headers);
         }
         self.router.apply(request, &mut headers);
-        Forward {
+        if let Some(delay) = drawn.delay {
+            let mut set = |name: &'static str, value: &'_ str| {
+                headers.push(HeaderChange::Set(Cow::Borrowed(name), Cow::Owned(value.as_bytes().to_vec())));
+            };
+            set(headers::FAULT_DELAY, delay);
+            if let Some(Abort { header: (name, value), .. }) = drawn.abort {
+                set(name, value);
+            }
+        }
+        Decision::Forward(Forward {
             cluster: destination.and_then(|chosen| chosen.cluster.as_deref()),
             route: &self.state,
             authority,
@@ -206,9 +273,11 @@ impl ForwardAction {
             },
             dial: None,
             unregistered: false,
+            delayed: drawn.delay.is_some(),
+            cors,
             headers,
             response: destination.and_then(|chosen| chosen.response.as_ref()),
-        }
+        })
     }
 }
 

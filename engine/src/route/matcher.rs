@@ -193,7 +193,7 @@ impl RouteMatcher {
 }
 
 impl StringMatcher {
-    fn new(value: StringMatch, path: &str) -> Result<Self, ConfigError> {
+    pub(super) fn new(value: StringMatch, path: &str) -> Result<Self, ConfigError> {
         Ok(match value {
             StringMatch::Exact(text) => Self::Exact(text),
             StringMatch::Prefix(text) => Self::Prefix(text),
@@ -212,7 +212,7 @@ impl StringMatcher {
         }
     }
 
-    fn matches(&self, value: &[u8]) -> bool {
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => value == exact.as_bytes(),
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),

@@ -1,6 +1,8 @@
 //! The routes of one virtual host, ready to be matched.
 
 mod action;
+mod cors;
+mod fault;
 pub(crate) mod header;
 mod index;
 mod literals;

@@ -3,8 +3,10 @@
 use portolan_engine::config::Mode;
 
 use super::super::Spanned;
-use super::super::action::{Body, DirectResponse, Headers, Redirect, RegexRewrite, Retries, is_authority};
-use super::super::virtual_service::{HttpRoute, StringMatch};
+use super::super::action::{
+    Body, DirectResponse, Fault, Headers, Redirect, RegexRewrite, Retries, grpc_status, is_authority,
+};
+use super::super::virtual_service::{Cors, HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::source::Span;
@@ -19,6 +21,13 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
         && let Some(regex) = &rewrite.uri_regex
     {
         regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+    }
+    if let Some(fault) = &route.fault {
+        self::fault(fault, out);
+    }
+    mirrors(node, out);
+    if let Some(cors) = &route.cors {
+        self::cors(cors, route, out);
     }
     if let Some(retries) = &route.retries {
         self::retries(retries, out);
@@ -68,6 +77,133 @@ fn regex_rewrite(regex: &RegexRewrite, uri: Option<Span>, out: &mut Diagnostics)
     }
     if regex.pattern.is_none() || regex.replacement.is_none() {
         out.push(error("`uriRegexRewrite` needs both `match` and `rewrite`"));
+    }
+}
+
+/// VAL-VS-21, VAL-VS-22.
+fn fault(fault: &Fault, out: &mut Diagnostics) {
+    let error =
+        |message: String, span: Span| Diagnostic::error("invalid-fault", message).at(span).rule("VAL-VS-21");
+    if fault.delay.is_none() && fault.abort.is_none() {
+        out.push(
+            error("this fault is none: set `delay` or `abort`".to_owned(), fault.span).rule("VS-FAULT-07"),
+        );
+    }
+    let never = |what: &str, span: Span, rule: &'static str| {
+        Diagnostic::warning("fault-without-percentage", format!("without `percentage` no request is {what}"))
+            .at(span)
+            .rule(rule)
+            .help("set `percentage.value`; 100 is every request")
+    };
+    if let Some(delay) = &fault.delay {
+        if delay.fixed.is_none() {
+            out.push(error("`fixedDelay` is missing".to_owned(), delay.span));
+        }
+        if delay.per_million == 0 {
+            out.push(never("delayed", delay.span, "VS-FAULT-02"));
+        }
+    }
+    let Some(abort) = &fault.abort else { return };
+    if let Some(status) = &abort.http_status
+        && !(200..=599).contains(&status.value)
+    {
+        out.push(error(format!("{} is not between 200 and 599", status.value), status.span));
+    }
+    if let Some(status) = &abort.grpc_status
+        && grpc_status(status).is_none()
+    {
+        out.push(
+            error(format!("`{}` is no status of gRPC", status.value), status.span)
+                .help("it is written as `UNAVAILABLE`"),
+        );
+    }
+    if abort.http_status.is_none() && abort.grpc_status.is_none() {
+        out.push(
+            Diagnostic::warning("fault-without-status", "without a status no request is aborted")
+                .at(abort.span)
+                .rule("VAL-VS-22"),
+        );
+    } else if abort.per_million == 0 {
+        out.push(never("aborted", abort.span, "VS-FAULT-03"));
+    }
+}
+
+/// VAL-VS-23.
+fn cors(cors: &Cors, route: &HttpRoute, out: &mut Diagnostics) {
+    const METHODS: [&str; 10] =
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
+    let error =
+        |message: String, span: Span| Diagnostic::error("invalid-cors", message).at(span).rule("VAL-VS-23");
+    if route.redirect.is_some() || route.direct_response.is_some() {
+        out.push(
+            Diagnostic::error(
+                "not-supported",
+                "`corsPolicy` beside a redirect or a direct response is not supported yet",
+            )
+            .at(cors.span)
+            .rule("VS-CORS-01"),
+        );
+    }
+    if let Some(delay) = route.fault.as_ref().and_then(|fault| fault.delay.as_ref()) {
+        out.push(
+            Diagnostic::warning("preflight-not-delayed", "preflight requests are answered without the delay")
+                .at(cors.span)
+                .also("the delay stands at", delay.span)
+                .rule("GAP-10"),
+        );
+    }
+    for origin in &cors.allow_origins {
+        match &origin.value {
+            StringMatch::Exact(text) | StringMatch::Prefix(text) if text.is_empty() => {
+                out.push(error("an empty origin matches nothing useful".to_owned(), origin.span));
+            }
+            StringMatch::Present => out.push(error("the origin has no condition".to_owned(), origin.span)),
+            StringMatch::Regex(text) => {
+                if let Err(why) = portolan_engine::Pattern::new(text) {
+                    out.push(error(why.to_string(), origin.span));
+                }
+            }
+            StringMatch::Exact(_) | StringMatch::Prefix(_) => {}
+        }
+    }
+    for method in cors.allow_methods.iter().filter(|method| !METHODS.contains(&method.as_str())) {
+        out.push(error(format!("`{}` is no method", method.value), method.span));
+    }
+    for name in cors.allow_headers.iter().chain(&cors.expose_headers) {
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        {
+            out.push(error(format!("`{}` can't be the name of a header", name.value), name.span));
+        }
+    }
+    if let Some(age) = &cors.max_age
+        && age.value % 1000 != 0
+    {
+        out.push(error("`maxAge` is no whole number of seconds".to_owned(), age.span));
+    }
+}
+
+/// VAL-VS-08, VAL-VS-09.
+fn mirrors(node: &Node, out: &mut Diagnostics) {
+    if let (Some(one), Some(several)) = (node.get("mirror"), node.get("mirrors"))
+        && !several.items().is_empty()
+    {
+        out.push(
+            Diagnostic::error("exclusive-fields", "`mirror` and `mirrors` exclude each other")
+                .at(several.span)
+                .also("`mirror` stands at", one.span)
+                .rule("VAL-VS-08"),
+        );
+    }
+    for name in ["mirrorPercent", "mirror_percent"] {
+        if let Some(percent) = node.get(name) {
+            out.push(
+                Diagnostic::warning("deprecated-field", format!("`{name}` is outdated"))
+                    .at(percent.span)
+                    .rule("VAL-VS-09")
+                    .help("write `mirrorPercentage: {value: ...}`"),
+            );
+        }
     }
 }
 
@@ -414,6 +550,72 @@ mod tests {
                 (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
                 (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
                 (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn faults_and_mirrors() {
+        let with = |fields: &str| case(&format!("{fields}, route: [{{destination: {{host: b}}}}]"));
+        let fault = |fields: &str| with(&format!("fault: {{{fields}}}"));
+        check(
+            "VirtualService",
+            &[
+                (
+                    &fault(
+                        "delay: {fixedDelay: 2s, percentage: {value: 0.1}}, abort: {grpcStatus: UNAVAILABLE, percentage: {value: 100}}",
+                    ),
+                    &[],
+                ),
+                (&fault(""), &["error invalid-fault VS-FAULT-07"]),
+                (&fault("delay: {fixedDelay: 2s}"), &["warning fault-without-percentage VS-FAULT-02"]),
+                (&fault("delay: {percent: 5}"), &["error invalid-fault VAL-VS-21"]),
+                (
+                    &fault("abort: {httpStatus: 600, percentage: {value: 1}}"),
+                    &["error invalid-fault VAL-VS-21"],
+                ),
+                (
+                    &fault("abort: {grpcStatus: NOPE, percentage: {value: 1}}"),
+                    &["error invalid-fault VAL-VS-21"],
+                ),
+                (&fault("abort: {httpStatus: 500}"), &["warning fault-without-percentage VS-FAULT-03"]),
+                (&fault("abort: {percentage: {value: 1}}"), &["warning fault-without-status VAL-VS-22"]),
+                (
+                    &fault("abort: {httpStatus: 500, percentage: {value: 101}}"),
+                    &["error out-of-range VAL-CRD-06"],
+                ),
+                (&with("mirror: {host: c}, mirrorPercentage: {value: 10}"), &[]),
+                (&with("mirrors: [{destination: {host: c}, percentage: {value: 10}}]"), &[]),
+                (&with("mirror: {host: c}, mirrorPercent: 10"), &["warning deprecated-field VAL-VS-09"]),
+                (
+                    &with("mirror: {host: c}, mirrors: [{destination: {host: c}}]"),
+                    &["error exclusive-fields VAL-VS-08"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn cors_policies() {
+        let with =
+            |fields: &str| case(&format!("corsPolicy: {{{fields}}}, route: [{{destination: {{host: b}}}}]"));
+        const BAD: &[&str] = &["error invalid-cors VAL-VS-23"];
+        check(
+            "VirtualService",
+            &[
+                (
+                    &with(
+                        "allowOrigins: [{exact: 'http://a'}], allowMethods: [GET], allowHeaders: [x], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE",
+                    ),
+                    &[],
+                ),
+                (&with("allowOrigins: [{exact: ''}]"), BAD),
+                (&with("allowOrigins: [{}]"), BAD),
+                (&with("allowOrigins: [{regex: '('}]"), BAD),
+                (&with("allowMethods: [get]"), BAD),
+                (&with("exposeHeaders: ['a b']"), BAD),
+                (&with("maxAge: 1500ms"), BAD),
+                (&case("corsPolicy: {}, redirect: {uri: /}"), &["error not-supported VS-CORS-01"]),
             ],
         );
     }
