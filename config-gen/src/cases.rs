@@ -160,7 +160,7 @@ impl CaseFile {
 
     /// The options in force in `profile`.
     pub fn options(&self, profile: Profile) -> Options {
-        let mut options = self.parsed.options(profile);
+        let mut options = self.parsed.meaning.options(profile);
         // A test names the port that clients mean; where Envoy listens is for the runner.
         options.envoy.listeners = self
             .ports()
@@ -172,6 +172,6 @@ impl CaseFile {
 
     /// How its resources are read.
     pub fn read_options(&self) -> ReadOptions {
-        self.parsed.read_options()
+        self.parsed.meaning.read_options()
     }
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
-use crate::input::{self, ReadOptions};
+use crate::input;
 use crate::plan::Plan;
 use crate::source::Sources;
 use arguments::{Arguments, Command, Generate};
@@ -66,13 +66,7 @@ fn run(arguments: &Generate) -> Status {
         }
     };
     let options = arguments.options();
-    let read = input::read(
-        sources,
-        &ReadOptions {
-            default_namespace: arguments.namespace.clone(),
-            accept_ignored: arguments.accept_ignored.clone(),
-        },
-    );
+    let read = input::read(sources, &arguments.meaning.read_options());
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
     let mut diagnostics = read.diagnostics.clone();
     let plan = (!diagnostics.has_errors()).then(|| {

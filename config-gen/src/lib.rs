@@ -22,3 +22,4 @@ pub mod registry;
 pub mod resource;
 pub mod schema;
 pub mod source;
+mod typed;

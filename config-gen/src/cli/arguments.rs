@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, Styles};
+use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
 use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
-use crate::plan::ACCEPTABLE;
 use crate::resource::service_entry::Location;
+use crate::typed::{Meaning, key_value};
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
 /// stock Envoy.
@@ -54,51 +54,12 @@ pub(super) struct Generate {
     #[arg(long, value_name = "OUTPUT")]
     emit: Vec<Output>,
 
-    /// Namespace of resources that name none
-    #[arg(short, long, default_value = "default")]
-    pub(super) namespace: String,
-
-    /// Kind to leave out although it has an effect in Istio, such as AuthorizationPolicy
-    #[arg(long, value_name = "KIND")]
-    pub(super) accept_ignored: Vec<String>,
-
-    /// Code of an error to accept; it becomes a warning
-    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(ACCEPTABLE))]
-    accept: Vec<String>,
-
     /// Whose reading counts where plain Envoy's users and Istio differ
     #[arg(long, default_value = "standalone")]
     profile: Profile,
 
-    /// Namespace of the client whose traffic Envoy handles [default: that of --namespace]
-    #[arg(long, value_name = "NAMESPACE")]
-    client_namespace: Option<String>,
-
-    /// Labels of the client
-    #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
-    client_labels: Vec<(String, String)>,
-
-    /// What happens to hosts outside the registry [default: registry-only; profile istio:
-    /// allow-any]
-    #[arg(long, value_name = "POLICY")]
-    outbound_policy: Option<OutboundPolicy>,
-
-    /// What a ServiceEntry without location is [default: internal; profile istio: external]
-    #[arg(long, value_name = "LOCATION")]
-    default_location: Option<Location>,
-
-    /// Tell upstreams in x-envoy-* headers what was rewritten and which attempt it is [default:
-    /// false; profile istio: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    envoy_headers: Option<bool>,
-
-    /// Originate TLS for hosts with only TLS ports, also without a DestinationRule
-    #[arg(long)]
-    originate_tls: bool,
-
-    /// Serve wildcard hosts that only a VirtualService names
-    #[arg(long)]
-    allow_unregistered_wildcards: bool,
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
 
     #[command(flatten)]
     envoy: Envoy,
@@ -199,12 +160,6 @@ fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Or
     text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))
-}
-
 fn sha256(text: &str) -> Result<String, String> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() == 64 && text.bytes().all(is_digit) {
@@ -244,15 +199,6 @@ impl Generate {
     pub(super) fn options(&self) -> Options {
         let envoy = &self.envoy;
         Options {
-            profile: self.profile,
-            client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
-            client_labels: self.client_labels.iter().cloned().collect(),
-            outbound_policy: self.outbound_policy,
-            default_location: self.default_location,
-            envoy_headers: self.envoy_headers,
-            originate_tls: self.originate_tls,
-            allow_unregistered_wildcards: self.allow_unregistered_wildcards,
-            accept: self.accept.clone(),
             envoy: EnvoyOptions {
                 listeners: envoy.listen.clone(),
                 admin: envoy.admin.value(),
@@ -267,6 +213,7 @@ impl Generate {
                 max_connections: envoy.max_connections,
                 request_id: envoy.request_id,
             },
+            ..self.meaning.options(self.profile)
         }
     }
 
@@ -275,7 +222,7 @@ impl Generate {
             url: self.wasm_plugin.wasm_url.clone(),
             sha256: self.wasm_plugin.wasm_sha256.clone(),
             selector: BTreeMap::from_iter(self.wasm_plugin.selector.iter().cloned()),
-            namespace: self.namespace.clone(),
+            namespace: self.meaning.namespace.clone(),
         }
     }
 }
