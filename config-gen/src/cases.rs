@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use crate::input::ReadOptions;
 use crate::options::{Listen, Options, Profile};
 
-pub use outcome::{Mismatch, Report, Seen};
+pub use outcome::{Mismatch, Outcome, Report, Seen, TestResult};
 pub use read::load;
 pub use run::{Prepared, prepare, run};
 
@@ -48,7 +48,7 @@ pub struct Test {
     pub name: String,
     /// The line it begins on.
     pub line: u32,
-    /// Rows of the specification that it shows.
+    /// Rows of the specification that it shows; none where the file says nothing of them.
     pub rules: Vec<String>,
     /// Which engines run it.
     pub engines: BTreeSet<EngineKind>,

@@ -1,6 +1,7 @@
 //! The command line: arguments to calls to exit status.
 
 mod arguments;
+mod test;
 mod write;
 
 use std::io::Write;
@@ -41,6 +42,7 @@ const UNREADABLE: [&str; 5] =
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
+        Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Done };
@@ -121,6 +123,18 @@ fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fie
     }
     if diagnostics.has_errors() {
         eprintln!("nothing was written");
+    }
+}
+
+/// Writes data to standard output. Who stops reading early has what they wanted.
+fn print(data: &str) -> Result<(), Status> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(&format!("can't write to standard output: {error}"));
+            Err(Status::Unreadable)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -31,6 +31,15 @@ fn every_case_holds_natively() {
     assert!(report.failures.is_empty(), "{}\n\n{report}", report.failures.join("\n\n"));
 }
 
+#[test]
+fn every_test_names_its_rules() {
+    for file in load() {
+        for test in &file.tests {
+            assert!(!test.rules.is_empty(), "{}:{}: `rules` is missing", file.path, test.line);
+        }
+    }
+}
+
 /// Row of the specification, and the tests that show it.
 fn table(files: &[CaseFile]) -> String {
     let mut rows: BTreeMap<(&str, u32, &str), Vec<String>> = BTreeMap::new();

@@ -30,6 +30,9 @@ pub(super) enum Command {
     /// Write the plugin config, an Envoy configuration and a WasmPlugin
     #[command(after_help = EXAMPLES)]
     Generate(Box<Generate>),
+    /// Run case files: requests, and what is to become of them
+    #[command(after_help = TEST_EXAMPLE)]
+    Test(Test),
 }
 
 const EXAMPLES: &str = "\
@@ -39,6 +42,41 @@ Examples:
 
   kubectl get serviceentries,virtualservices,destinationrules -A -o yaml |
     config-gen generate -f - --emit plugin-config";
+
+const TEST_EXAMPLE: &str = r#"Example, tests/webserver.yaml:
+  name: webserver is a file on GitHub
+  profiles: [standalone]
+  files: [../examples/webserver/istio]
+  tests:
+  - name: the path is replaced
+    request: {url: "http://webserver/any?thing"}
+    expect:
+      cluster: "outbound|443||raw.githubusercontent.com"
+      authority: raw.githubusercontent.com
+      path: /mcasperson/NodejsProxy/master/externalservice1.txt?thing
+
+  config-gen test tests/webserver.yaml
+
+Exit status: 0 all tests passed, 1 some failed, 2 files that can't be read, 64 wrong usage"#;
+
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    /// Case files, and directories of them
+    #[arg(value_name = "FILE|DIR", default_value = "tests")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Form of the report on standard output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TestFormat,
+}
+
+/// Form of a report on tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TestFormat {
+    Text,
+    Json,
+    Junit,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Generate {
@@ -261,6 +299,11 @@ value_enum!(DnsFamily:
     "v4" "IPv4" => DnsFamily::V4Only,
     "v6" "IPv6" => DnsFamily::V6Only,
     "all" "both" => DnsFamily::All,
+);
+value_enum!(TestFormat:
+    "text" "failures and the sum of all" => TestFormat::Text,
+    "json" "every test" => TestFormat::Json,
+    "junit" "JUnit's XML, for CI systems" => TestFormat::Junit,
 );
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,
