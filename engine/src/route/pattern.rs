@@ -397,8 +397,10 @@ impl Steps {
         for node in nodes {
             match (head.last_mut(), Step::new(node)?) {
                 // Neighbours become one, as far as case permits.
-                (Some(Step::Text(text)), Step::Text(more)) => *text = [&**text, &more].concat().into(),
-                (Some(Step::Folded(text)), Step::Folded(more)) => *text = [&**text, &more].concat().into(),
+                (Some(Step::Text(text)), Step::Text(more))
+                | (Some(Step::Folded(text)), Step::Folded(more)) => {
+                    *text = [&**text, &more].concat().into();
+                }
                 (Some(Step::Folded(text)), Step::Text(more)) if is_caseless(&more) => {
                     *text = [&**text, &more].concat().into();
                 }
