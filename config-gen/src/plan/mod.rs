@@ -3,6 +3,7 @@
 
 mod clusters;
 mod endpoints;
+mod places;
 mod routes;
 mod virtual_hosts;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
+pub use places::Places;
 
 use portolan_engine::config;
 
@@ -35,6 +37,8 @@ pub struct Plan {
     pub clusters: Vec<Cluster>,
     /// TLS connections that are passed through, by listener port.
     pub sni_routes: Vec<SniRoute>,
+    /// Where the virtual hosts and their routes come from.
+    pub places: Places,
 }
 
 /// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
@@ -46,6 +50,8 @@ pub struct SniRoute {
     pub server_name: String,
     /// Where the bytes go.
     pub cluster: String,
+    /// The resource it stems from, such as `ServiceEntry default/a`.
+    pub resource: String,
 }
 
 /// Everything the plan is made from.
@@ -84,6 +90,7 @@ impl Plan {
             virtual_hosts: virtual_hosts::build(&input, &mut found),
             clusters: clusters::build(&input, &mut found),
             sni_routes: sni_routes(&input),
+            places: Places::of(&input),
         };
         for mut diagnostic in found {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
@@ -167,7 +174,7 @@ fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16
 }
 
 fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
-    let mut by_name: BTreeMap<(u16, String), String> = BTreeMap::new();
+    let mut by_name: BTreeMap<(u16, String), (String, String)> = BTreeMap::new();
     for service in input.registry.services() {
         for (&port, definition) in &service.ports {
             if service.is_tls_on(port, definition) {
@@ -181,14 +188,16 @@ fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
                         // A name of two services belongs to the first (VH-09, VH-10).
                         if server_name == service.host || !input.registry.has(&server_name) {
                             let cluster = name(service.host, port);
-                            by_name.entry((port, server_name)).or_insert(cluster);
+                            let resource = service.meta().title();
+                            by_name.entry((port, server_name)).or_insert((cluster, resource));
                         }
                     }
                 }
             }
         }
     }
-    let route = |((port, server_name), cluster)| SniRoute { port, server_name, cluster };
+    let route =
+        |((port, server_name), (cluster, resource))| SniRoute { port, server_name, cluster, resource };
     by_name.into_iter().map(route).collect()
 }
 
