@@ -18,6 +18,7 @@ use crate::options::{Listen, Options, Profile};
 
 pub use outcome::{Mismatch, Outcome, Report, Seen, TestResult};
 pub use read::load;
+pub(crate) use run::decide;
 pub use run::{Prepared, prepare, run};
 
 /// A file of tests that share their resources.

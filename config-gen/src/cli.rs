@@ -1,10 +1,12 @@
 //! The command line: arguments to calls to exit status.
 
 mod arguments;
+mod explain;
 mod test;
 mod write;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,6 +44,7 @@ const UNREADABLE: [&str; 5] =
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
+        Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
@@ -60,12 +63,9 @@ fn run(arguments: &Generate) -> Status {
             return Status::Usage;
         }
     };
-    let sources = match input::files::collect(&arguments.files) {
+    let sources = match read_sources(&arguments.files) {
         Ok(sources) => sources,
-        Err(error) => {
-            complain(&error.to_string());
-            return Status::Unreadable;
-        }
+        Err(status) => return status,
     };
     let options = arguments.options();
     let read = input::read(sources, &arguments.meaning.read_options());
@@ -124,6 +124,17 @@ fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fie
     if diagnostics.has_errors() {
         eprintln!("nothing was written");
     }
+}
+
+/// Reads the files that were named, or says which one can't be read, and why.
+fn read_sources(files: &[PathBuf]) -> Result<Sources, Status> {
+    input::files::collect(files).map_err(|error| {
+        complain(&match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        });
+        Status::Unreadable
+    })
 }
 
 /// Writes data to standard output. Who stops reading early has what they wanted.

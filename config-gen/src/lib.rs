@@ -14,6 +14,7 @@ pub mod cli;
 pub mod destination_rules;
 pub mod diagnostic;
 pub mod emit;
+pub mod explain;
 pub mod input;
 pub mod names;
 pub mod options;

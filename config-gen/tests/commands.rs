@@ -71,3 +71,46 @@ fn test_exit_status() {
     assert_eq!(run(&["test"]).2, 2, "there is no directory `tests`");
     assert_eq!(run(&["test", "-o", "xml", "cases"]).2, 64);
 }
+
+#[test]
+fn explain_says_what_and_why() {
+    let one = |rest: &[&'static str]| [&["explain", "-f", "webserver.yaml"], rest].concat();
+    let commands: [(&str, Vec<&str>); 14] = [
+        ("explain-match", one(&["http://webserver/files/7?v=1"])),
+        ("explain-header", one(&["-X", "POST", "-H", "X-User: nobody", "http://WEBSERVER:80/admin"])),
+        ("explain-absent-header", one(&["-H", "x-old: 1", "http://webserver/?v=2"])),
+        ("explain-no-route", one(&["http://webserver/nothing", "--outbound-policy", "registry-only"])),
+        ("explain-same", one(&["http://files.example.com/"])),
+        ("explain-other-port", one(&["http://files.example.com/", "--port", "8080"])),
+        ("explain-two-hosts", one(&["-H", "host: a,b", "http://a/"])),
+        (
+            "explain-closed",
+            one(&["http://x/", "--port", "81", "--profile", "istio", "--outbound-policy", "registry-only"]),
+        ),
+        ("explain-tls", one(&["https://a.wild.example.com/"])),
+        ("explain-tls-unknown", one(&["https://example.org/"])),
+        ("explain-tls-port", one(&["https://files.example.com/", "--port", "80"])),
+        ("explain-curl", one(&["--curl", "curl -d x -H 'x-user: root' http://webserver/admin"])),
+        ("explain-json", one(&["-o", "json", "http://webserver/files/7"])),
+        (
+            "explain-plugin-config",
+            vec!["explain", "--plugin-config", "plugin-config.json", "http://a.example.com/x"],
+        ),
+    ];
+    let commands: Vec<(&str, &[&str])> =
+        commands.iter().map(|(name, arguments)| (*name, arguments.as_slice())).collect();
+    compare(&commands);
+}
+
+#[test]
+fn explain_exit_status() {
+    let status = |arguments: &[&str]| run(&[&["explain"], arguments].concat()).2;
+    assert_eq!(status(&["-f", "webserver.yaml", "http://unknown/"]), 0);
+    assert_eq!(status(&["-f", "cases/mixed.yaml", "http://a/"]), 1, "no Kubernetes objects");
+    assert_eq!(status(&["-f", "missing.yaml", "http://a/"]), 2);
+    assert_eq!(status(&["--plugin-config", "webserver.yaml", "http://a/"]), 2);
+    assert_eq!(status(&["--plugin-config", "plugin-config.json", "https://a/"]), 64);
+    for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
+        assert_eq!(status(wrong), 64, "{wrong:?}");
+    }
+}

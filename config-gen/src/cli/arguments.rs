@@ -33,6 +33,9 @@ pub(super) enum Command {
     /// Run case files: requests, and what is to become of them
     #[command(after_help = TEST_EXAMPLE)]
     Test(Test),
+    /// Say what becomes of a request, and why
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Box<Explain>),
 }
 
 const EXAMPLES: &str = "\
@@ -58,6 +61,71 @@ const TEST_EXAMPLE: &str = r#"Example, tests/webserver.yaml:
   config-gen test tests/webserver.yaml
 
 Exit status: 0 all tests passed, 1 some failed, 2 files that can't be read, 64 wrong usage"#;
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  config-gen explain -f examples/webserver/istio http://webserver/any
+  config-gen explain -f examples/weather/istio https://wttr.in/
+  config-gen explain -f rules.yaml --curl \"curl -X POST -H 'x-user: a' http://webserver/admin\"
+  config-gen explain --plugin-config out/plugin-config.json http://webserver/any
+
+Exit status: 0 whatever the decision, 1 the resources have errors, 2 input that can't be read,
+64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// YAML or JSON file, directory (with all below it), or `-` for standard input
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required_unless_present = "plugin_config",
+        conflicts_with = "plugin_config"
+    )]
+    pub(super) files: Vec<PathBuf>,
+
+    /// A generated plugin config in place of the resources
+    #[arg(long, value_name = "FILE")]
+    pub(super) plugin_config: Option<PathBuf>,
+
+    /// Method of the request [default: GET]
+    #[arg(short = 'X', long)]
+    pub(super) method: Option<String>,
+
+    /// Header of the request; `host: ...` takes the place of the URL's host
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+
+    /// Port of the listener [default: that of the URL]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+
+    /// The request as a curl command, in one word
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) curl: Option<String>,
+
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Format,
+
+    /// Which profile is told first; the other one is told where it decides otherwise
+    #[arg(long, default_value = "standalone", conflicts_with = "plugin_config")]
+    pub(super) profile: Profile,
+
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
+
+    /// http: a request in plaintext; https: a TLS connection, by its server name
+    #[arg(required_unless_present = "curl")]
+    pub(super) url: Option<String>,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Test {
@@ -304,6 +372,10 @@ value_enum!(TestFormat:
     "text" "failures and the sum of all" => TestFormat::Text,
     "json" "every test" => TestFormat::Json,
     "junit" "JUnit's XML, for CI systems" => TestFormat::Junit,
+);
+value_enum!(Format:
+    "text" "for a person" => Format::Text,
+    "json" "with all routes that lost" => Format::Json,
 );
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,

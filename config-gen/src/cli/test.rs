@@ -5,20 +5,13 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::arguments::{Test, TestFormat};
-use super::{Status, complain, print};
+use super::{Status, print, read_sources};
 use crate::cases::{self, CaseFile, EngineKind, Mismatch, Outcome, Report, TestResult};
-use crate::input::files;
 
 pub(super) fn run(arguments: &Test) -> Status {
-    let sources = match files::collect(&arguments.files) {
+    let sources = match read_sources(&arguments.files) {
         Ok(sources) => sources,
-        Err(error) => {
-            complain(&match std::error::Error::source(&error) {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            });
-            return Status::Unreadable;
-        }
+        Err(status) => return status,
     };
     let (files, diagnostics) = cases::load(&sources);
     if !diagnostics.is_empty() {
