@@ -14,6 +14,7 @@ use clap::Parser;
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::input;
 use crate::plan::Plan;
+use crate::report;
 use crate::source::Sources;
 use arguments::{Arguments, Command, Generate};
 
@@ -77,7 +78,21 @@ fn run(arguments: &Generate) -> Status {
         diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
         plan
     });
-    report(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    if let Some(file) = &arguments.report {
+        eprintln!("{}", report::summary(&read));
+        let json = format!("{:#}\n", report::json(&read, &diagnostics, options.profile));
+        // It may belong into the directory of the outputs, which isn't there yet.
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| std::fs::write(file, json)) {
+            complain(&format!("can't write `{}`: {error}", file.display()));
+            return Status::Unreadable;
+        }
+    }
+    if diagnostics.has_errors() {
+        let but = if arguments.report.is_some() { " but the report" } else { "" };
+        eprintln!("nothing{but} was written");
+    }
     let plan = match plan {
         Some(plan) if !diagnostics.has_errors() => plan,
         _ if unreadable => return Status::Unreadable,
@@ -102,7 +117,7 @@ fn run(arguments: &Generate) -> Status {
 }
 
 /// Prints the findings and what they come to.
-fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
+fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
     diagnostics.sort();
     if !diagnostics.is_empty() {
         eprint!("{}", diagnostics.render(sources));
@@ -120,9 +135,6 @@ fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fie
         .collect();
     if !counts.is_empty() {
         eprintln!("{}", counts.join(", "));
-    }
-    if diagnostics.has_errors() {
-        eprintln!("nothing was written");
     }
 }
 

@@ -20,6 +20,7 @@ pub mod names;
 pub mod options;
 pub mod plan;
 pub mod registry;
+pub mod report;
 pub mod resource;
 pub mod schema;
 pub mod source;

@@ -25,6 +25,22 @@ fn run(arguments: &[&str]) -> (String, String, i32) {
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
 
+/// Compares with a file, or writes it if `UPDATE` is set. Returns what is wrong.
+fn kept(name: &str, actual: &str) -> Option<String> {
+    let path = folder().join(format!("{name}.out"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, actual).unwrap();
+        return None;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    (expected != actual).then(|| {
+        format!(
+            "{} differs; refresh it with UPDATE=1\n--- expected\n{expected}\n--- actual\n{actual}",
+            path.display()
+        )
+    })
+}
+
 /// What is wrong with the outputs of these commands.
 fn compare(commands: &[(&str, &[&str])]) {
     let mut wrong = Vec::new();
@@ -35,18 +51,7 @@ fn compare(commands: &[(&str, &[&str])]) {
             .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() })
             .collect();
         let actual = format!("$ config-gen {}\n{out}--- stderr\n{err}--- status {status}\n", words.join(" "));
-        let path = folder().join(format!("{name}.out"));
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&path, actual).unwrap();
-            continue;
-        }
-        let expected = fs::read_to_string(&path).unwrap_or_default();
-        if expected != actual {
-            wrong.push(format!(
-                "{} differs; refresh it with UPDATE=1\n--- expected\n{expected}\n--- actual\n{actual}",
-                path.display()
-            ));
-        }
+        wrong.extend(kept(name, &actual));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -113,4 +118,34 @@ fn explain_exit_status() {
     for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
         assert_eq!(status(wrong), 64, "{wrong:?}");
     }
+}
+
+/// The report that `generate` writes on `input`, and what it says beside it.
+fn report(input: &str) -> (String, String, i32) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("out/report.json");
+    let (out, err, status) =
+        run(&["generate", "-f", input, "--emit", "plugin-config", "--report", file.to_str().unwrap()]);
+    assert_eq!(out.is_empty(), status != 0, "{err}");
+    (fs::read_to_string(file).unwrap(), err, status)
+}
+
+#[test]
+fn generate_reports_every_field() {
+    let mut wrong = Vec::new();
+    for (name, input) in [("report", "webserver.yaml"), ("report-errors", "refused.yaml")] {
+        let (json, err, status) = report(input);
+        let actual = format!("{json}--- stderr\n{err}--- status {status}\n");
+        wrong.extend(kept(name, &actual));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let arguments =
+        ["generate", "-f", "webserver.yaml", "--emit", "envoy", "--report", "refused.yaml/report.json"];
+    let (out, err, status) = run(&arguments);
+    assert_eq!((out.as_str(), status), ("", 2));
+    assert!(err.contains("can't write `refused.yaml/report.json`"), "{err}");
 }

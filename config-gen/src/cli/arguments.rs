@@ -160,6 +160,11 @@ pub(super) struct Generate {
     #[arg(long, value_name = "OUTPUT")]
     emit: Vec<Output>,
 
+    /// File for a JSON report on every field of the input and all findings; written also where
+    /// there are errors
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+
     /// Whose reading counts where plain Envoy's users and Istio differ
     #[arg(long, default_value = "standalone")]
     profile: Profile,
