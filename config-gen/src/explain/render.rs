@@ -118,7 +118,7 @@ impl Explanation {
         }
         let hidden = self.lost.len() - shown.len();
         if hidden > 0 {
-            lines.push(format!("{hidden} more lost earlier (`-o json` has all)"));
+            lines.push(format!("{hidden} more lost (`-o json` has all)"));
         }
         lines
     }
@@ -276,5 +276,24 @@ impl Answer {
             Self::Tls(profile, chain) => chain.json(*profile, sources),
             Self::Errors(profile, count) => json!({"profile": profile.to_string(), "errors": count}),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_that_failed_late_are_shown_before_others() {
+        let lost = |index: usize| Lost {
+            route: Named { name: index.to_string(), span: None },
+            condition: String::new(),
+            wanted: String::new(),
+            got: None,
+            rank: u8::from(index == 3),
+        };
+        let lost: Vec<Lost> = (0..20).map(lost).collect();
+        let shown: Vec<&str> = nearest(&lost).iter().map(|lost| lost.route.name.as_str()).collect();
+        assert_eq!(shown, ["3", "13", "14", "15", "16", "17", "18", "19"]);
     }
 }
