@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use crate::input::ReadOptions;
 use crate::options::{Listen, Options, Profile};
 
-pub use outcome::{Mismatch, Report, Seen};
+pub use outcome::{Mismatch, Outcome, Report, Seen, TestResult};
 pub use read::load;
+pub(crate) use run::decide;
 pub use run::{Prepared, prepare, run};
 
 /// A file of tests that share their resources.
@@ -48,7 +49,7 @@ pub struct Test {
     pub name: String,
     /// The line it begins on.
     pub line: u32,
-    /// Rows of the specification that it shows.
+    /// Rows of the specification that it shows; none where the file says nothing of them.
     pub rules: Vec<String>,
     /// Which engines run it.
     pub engines: BTreeSet<EngineKind>,
@@ -160,7 +161,7 @@ impl CaseFile {
 
     /// The options in force in `profile`.
     pub fn options(&self, profile: Profile) -> Options {
-        let mut options = self.parsed.options(profile);
+        let mut options = self.parsed.meaning.options(profile);
         // A test names the port that clients mean; where Envoy listens is for the runner.
         options.envoy.listeners = self
             .ports()
@@ -172,6 +173,6 @@ impl CaseFile {
 
     /// How its resources are read.
     pub fn read_options(&self) -> ReadOptions {
-        self.parsed.read_options()
+        self.parsed.meaning.read_options()
     }
 }

@@ -1,17 +1,21 @@
 //! The command line: arguments to calls to exit status.
 
 mod arguments;
+mod explain;
+mod test;
 mod write;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
-use crate::input::{self, ReadOptions};
+use crate::input;
 use crate::mesh_config::{self, MeshConfig};
 use crate::plan::Plan;
+use crate::report;
 use crate::source::Sources;
 use arguments::{Arguments, Command, Generate};
 
@@ -42,6 +46,8 @@ const UNREADABLE: [&str; 5] =
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
+        Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
+        Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Done };
@@ -59,20 +65,11 @@ fn run(arguments: &Generate) -> Status {
             return Status::Usage;
         }
     };
-    let sources = match input::files::collect(&arguments.files) {
+    let sources = match read_sources(&arguments.files) {
         Ok(sources) => sources,
-        Err(error) => {
-            complain(&error.to_string());
-            return Status::Unreadable;
-        }
+        Err(status) => return status,
     };
-    let mut read = input::read(
-        sources,
-        &ReadOptions {
-            default_namespace: arguments.namespace.clone(),
-            accept_ignored: arguments.accept_ignored.clone(),
-        },
-    );
+    let mut read = input::read(sources, &arguments.meaning.read_options());
     let mut mesh = MeshConfig::default();
     if let Some(path) = &arguments.mesh_config {
         match input::files::collect(std::slice::from_ref(path)) {
@@ -97,7 +94,21 @@ fn run(arguments: &Generate) -> Status {
         diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
         plan
     });
-    report(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    if let Some(file) = &arguments.report {
+        eprintln!("{}", report::summary(&read));
+        let json = format!("{:#}\n", report::json(&read, &diagnostics, options.profile));
+        // It may belong into the directory of the outputs, which isn't there yet.
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| std::fs::write(file, json)) {
+            complain(&format!("can't write `{}`: {error}", file.display()));
+            return Status::Unreadable;
+        }
+    }
+    if diagnostics.has_errors() {
+        let but = if arguments.report.is_some() { " but the report" } else { "" };
+        eprintln!("nothing{but} was written");
+    }
     let plan = match plan {
         Some(plan) if !diagnostics.has_errors() => plan,
         _ if unreadable => return Status::Unreadable,
@@ -122,7 +133,7 @@ fn run(arguments: &Generate) -> Status {
 }
 
 /// Prints the findings and what they come to.
-fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
+fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
     diagnostics.sort();
     if !diagnostics.is_empty() {
         eprint!("{}", diagnostics.render(sources));
@@ -141,8 +152,28 @@ fn report(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fie
     if !counts.is_empty() {
         eprintln!("{}", counts.join(", "));
     }
-    if diagnostics.has_errors() {
-        eprintln!("nothing was written");
+}
+
+/// Reads the files that were named, or says which one can't be read, and why.
+fn read_sources(files: &[PathBuf]) -> Result<Sources, Status> {
+    input::files::collect(files).map_err(|error| {
+        complain(&match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        });
+        Status::Unreadable
+    })
+}
+
+/// Writes data to standard output. Who stops reading early has what they wanted.
+fn print(data: &str) -> Result<(), Status> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(data.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(&format!("can't write to standard output: {error}"));
+            Err(Status::Unreadable)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -143,6 +143,37 @@ impl fmt::Display for Seen {
     }
 }
 
+/// What came of a test in one profile.
+#[derive(Debug, Clone)]
+pub struct TestResult {
+    /// The case file, as it was given.
+    pub path: String,
+    /// The line on which the test begins.
+    pub line: u32,
+    /// The test.
+    pub name: String,
+    /// The profile it ran in.
+    pub profile: Profile,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As expected.
+    Passed,
+    /// It failed, as it is known to, for this reason.
+    KnownFailure(String),
+    /// Otherwise than expected.
+    Failed {
+        /// What doesn't hold; empty where nothing could be compared.
+        mismatches: Vec<Mismatch>,
+        /// What else there is to say, perhaps in several lines; may be empty.
+        why: String,
+    },
+}
+
 /// How a run went.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -160,6 +191,14 @@ pub struct Report {
     pub failed: usize,
     /// What failed, ready to print.
     pub failures: Vec<String>,
+    /// Every test that was run, in order.
+    pub results: Vec<TestResult>,
+}
+
+impl TestResult {
+    fn new(file: &CaseFile, profile: Profile, test: &Test, outcome: Outcome) -> Self {
+        Self { path: file.path.clone(), line: test.line, name: test.name.clone(), profile, outcome }
+    }
 }
 
 impl Report {
@@ -181,6 +220,7 @@ impl Report {
             only_here: 0,
             failed: 0,
             failures: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -188,14 +228,20 @@ impl Report {
     pub fn add(&mut self, file: &CaseFile, profile: Profile, test: &Test, found: &[Mismatch], why: &str) {
         self.only_here += usize::from(test.engines.len() == 1);
         let title = format!("{}:{}: {} ({profile}, {})", file.path, test.line, test.name, self.engine);
-        match (&test.known_failure, found.is_empty()) {
-            (None, true) => self.passed += 1,
-            (Some(_), false) => self.known += 1,
+        let outcome = match (&test.known_failure, found.is_empty()) {
+            (None, true) => {
+                self.passed += 1;
+                Outcome::Passed
+            }
+            (Some(reason), false) => {
+                self.known += 1;
+                Outcome::KnownFailure(reason.clone())
+            }
             (Some(reason), true) => {
                 self.failed += 1;
-                self.failures.push(format!(
-                    "{title}\n  passes, though it is known to fail; take out `known_failure: {reason}`"
-                ));
+                let why = format!("passes, though it is known to fail; take out `known_failure: {reason}`");
+                self.failures.push(format!("{title}\n  {why}"));
+                Outcome::Failed { mismatches: Vec::new(), why }
             }
             (None, false) => {
                 self.failed += 1;
@@ -203,14 +249,21 @@ impl Report {
                 lines.extend(found.iter().map(|mismatch| format!("  {mismatch}")));
                 lines.extend(why.lines().map(|line| format!("  {line}")));
                 self.failures.push(lines.join("\n"));
+                Outcome::Failed { mismatches: found.to_vec(), why: why.to_owned() }
             }
-        }
+        };
+        self.results.push(TestResult::new(file, profile, test, outcome));
     }
 
     /// Takes in that no test of a file could run in `profile`.
     pub fn add_unusable(&mut self, file: &CaseFile, profile: Profile, why: &str) {
-        let tests = || file.selected(self.engine, profile).map(|(test, _)| test);
+        let engine = self.engine;
+        let tests = || file.selected(engine, profile).map(|(test, _)| test);
         self.failed += tests().count();
+        for test in tests() {
+            let outcome = Outcome::Failed { mismatches: Vec::new(), why: why.to_owned() };
+            self.results.push(TestResult::new(file, profile, test, outcome));
+        }
         self.only_here += tests().filter(|test| test.engines.len() == 1).count();
         let why: Vec<String> = why.lines().map(|line| format!("  {line}")).collect();
         let title = format!("{}: all tests ({profile}, {})", file.path, self.engine);
@@ -319,5 +372,6 @@ tests:
         );
         report.add_unusable(&files[0], profile, "broken");
         assert_eq!((report.failed, report.runs()), (4, 6));
+        assert_eq!(report.results.len(), report.runs());
     }
 }

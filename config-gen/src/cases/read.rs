@@ -106,13 +106,18 @@ impl Reader<'_> {
 
     fn test(&mut self, node: &Node) -> Option<Test> {
         self.object(node, &["name", "rules", "engines", "request", "expect", "known_failure"])?;
-        let rules_node = self.required(node, "rules")?;
-        let rules = self.texts(rules_node);
-        if rules.is_empty() {
-            self.error(rules_node.span, "`rules` must name at least one row of the specification");
-        }
-        for rule in rules.iter().filter(|rule| !is_row(rule)) {
-            self.error(rules_node.span, format!("`{rule}` is no row of the specification, such as `VH-03`"));
+        let mut rules = Vec::new();
+        if let Some(rules_node) = node.get("rules") {
+            rules = self.texts(rules_node);
+            if rules.is_empty() {
+                self.error(rules_node.span, "`rules` must name at least one row of the specification");
+            }
+            for rule in rules.iter().filter(|rule| !is_row(rule)) {
+                self.error(
+                    rules_node.span,
+                    format!("`{rule}` is no row of the specification, such as `VH-03`"),
+                );
+            }
         }
         let engines: BTreeSet<EngineKind> = match node.get("engines") {
             Some(list) => self.words(list, &ENGINES).into_iter().collect(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portolan_engine::{Decision, Engine, NoTrace, Request as EngineRequest};
+use portolan_engine::{Decision, Engine, NoTrace, Request as EngineRequest, Trace};
 
 use super::outcome::{Report, Seen};
 use super::{CaseFile, EngineKind, Request};
@@ -56,49 +56,54 @@ pub fn prepare(file: &CaseFile, profile: Profile) -> Result<Prepared, String> {
 impl Prepared {
     /// What becomes of `request`, and which route decided that.
     pub fn decide(&self, request: &Request) -> (Seen, String) {
-        // In the order in which Envoy hands them over.
-        let mut headers: Vec<(&[u8], &[u8])> = vec![
-            (b":authority", &request.authority),
-            (b":path", &request.path),
-            (b":method", request.method.as_bytes()),
-            (b":scheme", b"http"),
-        ];
-        headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
-        let view = EngineRequest {
-            listener_port: request.port,
-            method: request.method.as_bytes(),
-            scheme: b"http",
-            authority: &request.authority,
-            path: &request.path,
-            headers: &headers,
-            // Nothing that a test can expect is drawn.
-            random: 0,
-        };
-        match self.engine.decide(&view, &mut NoTrace) {
-            Decision::Forward(forward) => {
-                let dials = forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii()));
-                let seen = Seen::Forwarded {
-                    cluster: forward.cluster.map(str::to_owned),
-                    authority: forward
-                        .authority
-                        .map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
-                    path: forward.path.unwrap_or_else(|| request.path.clone()),
-                    dials,
-                    status: None,
-                    headers: None,
-                };
-                (seen, format!("decided by: {}", forward.route))
-            }
-            Decision::Respond(reply) => {
-                let why = format!("answered: {}", reply.details);
-                let reason = reply.cause.as_str().to_owned();
-                let body = String::from_utf8_lossy(&reply.body).into_owned();
-                (Seen::Answered { status: reply.status, reason, body }, why)
-            }
-            Decision::Pass => {
-                let reason = "left alone, as in mode `mesh`".to_owned();
-                (Seen::Answered { status: 0, reason, body: String::new() }, String::new())
-            }
+        decide(&self.engine, request, &mut NoTrace)
+    }
+}
+
+/// What `engine` makes of `request`, and which route decided that. The steps go to `trace`.
+pub(crate) fn decide<T: Trace>(engine: &Engine, request: &Request, trace: &mut T) -> (Seen, String) {
+    // In the order in which Envoy hands them over.
+    let mut headers: Vec<(&[u8], &[u8])> = vec![
+        (b":authority", &request.authority),
+        (b":path", &request.path),
+        (b":method", request.method.as_bytes()),
+        (b":scheme", b"http"),
+    ];
+    headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
+    let view = EngineRequest {
+        listener_port: request.port,
+        method: request.method.as_bytes(),
+        scheme: b"http",
+        authority: &request.authority,
+        path: &request.path,
+        headers: &headers,
+        // Nothing that a test can expect is drawn.
+        random: 0,
+    };
+    match engine.decide(&view, trace) {
+        Decision::Forward(forward) => {
+            let dials = forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii()));
+            let seen = Seen::Forwarded {
+                cluster: forward.cluster.map(str::to_owned),
+                authority: forward
+                    .authority
+                    .map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
+                path: forward.path.unwrap_or_else(|| request.path.clone()),
+                dials,
+                status: None,
+                headers: None,
+            };
+            (seen, format!("decided by: {}", forward.route))
+        }
+        Decision::Respond(reply) => {
+            let why = format!("answered: {}", reply.details);
+            let reason = reply.cause.as_str().to_owned();
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            (Seen::Answered { status: reply.status, reason, body }, why)
+        }
+        Decision::Pass => {
+            let reason = "left alone, as in mode `mesh`".to_owned();
+            (Seen::Answered { status: 0, reason, body: String::new() }, String::new())
         }
     }
 }

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, Styles};
+use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
-use crate::options::{
-    Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, ROOT_NAMESPACE, UpstreamPort,
-};
-use crate::plan::ACCEPTABLE;
+use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
 use crate::resource::service_entry::Location;
+use crate::typed::{Meaning, key_value};
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
 /// stock Envoy.
@@ -32,6 +30,12 @@ pub(super) enum Command {
     /// Write the plugin config, an Envoy configuration and a WasmPlugin
     #[command(after_help = EXAMPLES)]
     Generate(Box<Generate>),
+    /// Run case files: requests, and what is to become of them
+    #[command(after_help = TEST_EXAMPLE)]
+    Test(Test),
+    /// Say what becomes of a request, and why
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Box<Explain>),
 }
 
 const EXAMPLES: &str = "\
@@ -41,6 +45,106 @@ Examples:
 
   kubectl get serviceentries,virtualservices,destinationrules -A -o yaml |
     config-gen generate -f - --emit plugin-config";
+
+const TEST_EXAMPLE: &str = r#"Example, tests/webserver.yaml:
+  name: webserver is a file on GitHub
+  profiles: [standalone]
+  files: [../examples/webserver/istio]
+  tests:
+  - name: the path is replaced
+    request: {url: "http://webserver/any?thing"}
+    expect:
+      cluster: "outbound|443||raw.githubusercontent.com"
+      authority: raw.githubusercontent.com
+      path: /mcasperson/NodejsProxy/master/externalservice1.txt?thing
+
+  config-gen test tests/webserver.yaml
+
+Exit status: 0 all tests passed, 1 some failed, 2 files that can't be read, 64 wrong usage"#;
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  config-gen explain -f examples/webserver/istio http://webserver/any
+  config-gen explain -f examples/weather/istio https://wttr.in/
+  config-gen explain -f rules.yaml --curl \"curl -X POST -H 'x-user: a' http://webserver/admin\"
+  config-gen explain --plugin-config out/plugin-config.json http://webserver/any
+
+Exit status: 0 whatever the decision, 1 the resources have errors, 2 input that can't be read,
+64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// YAML or JSON file, directory (with all below it), or `-` for standard input
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required_unless_present = "plugin_config",
+        conflicts_with = "plugin_config"
+    )]
+    pub(super) files: Vec<PathBuf>,
+
+    /// A generated plugin config in place of the resources
+    #[arg(long, value_name = "FILE")]
+    pub(super) plugin_config: Option<PathBuf>,
+
+    /// Method of the request [default: GET]
+    #[arg(short = 'X', long)]
+    pub(super) method: Option<String>,
+
+    /// Header of the request; `host: ...` takes the place of the URL's host
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+
+    /// Port of the listener [default: that of the URL]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+
+    /// The request as a curl command, in one word
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) curl: Option<String>,
+
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: Format,
+
+    /// Which profile is told first; the other one is told where it decides otherwise
+    #[arg(long, default_value = "standalone", conflicts_with = "plugin_config")]
+    pub(super) profile: Profile,
+
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
+
+    /// http: a request in plaintext; https: a TLS connection, by its server name
+    #[arg(required_unless_present = "curl")]
+    pub(super) url: Option<String>,
+}
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    /// Case files, and directories of them
+    #[arg(value_name = "FILE|DIR", default_value = "tests")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Form of the report on standard output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: TestFormat,
+}
+
+/// Form of a report on tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TestFormat {
+    Text,
+    Json,
+    Junit,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Generate {
@@ -56,55 +160,21 @@ pub(super) struct Generate {
     #[arg(long, value_name = "OUTPUT")]
     emit: Vec<Output>,
 
-    /// Namespace of resources that name none
-    #[arg(short, long, default_value = "default")]
-    pub(super) namespace: String,
-
-    /// Kind to leave out although it has an effect in Istio, such as AuthorizationPolicy
-    #[arg(long, value_name = "KIND")]
-    pub(super) accept_ignored: Vec<String>,
-
-    /// Code of an error to accept; it becomes a warning
-    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(ACCEPTABLE))]
-    accept: Vec<String>,
+    /// File for a JSON report on every field of the input and all findings; written also where
+    /// there are errors
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
 
     /// Whose reading counts where plain Envoy's users and Istio differ
     #[arg(long, default_value = "standalone")]
     profile: Profile,
 
-    /// Namespace of the client whose traffic Envoy handles [default: that of --namespace]
-    #[arg(long, value_name = "NAMESPACE")]
-    client_namespace: Option<String>,
-
-    /// Labels of the client
-    #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
-    client_labels: Vec<(String, String)>,
-
-    /// What happens to hosts outside the registry [default: registry-only; profile istio:
-    /// allow-any]
-    #[arg(long, value_name = "POLICY")]
-    outbound_policy: Option<OutboundPolicy>,
-
-    /// What a ServiceEntry without location is [default: internal; profile istio: external]
-    #[arg(long, value_name = "LOCATION")]
-    default_location: Option<Location>,
-
-    /// Tell upstreams in x-envoy-* headers what was rewritten and which attempt it is [default:
-    /// false; profile istio: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    envoy_headers: Option<bool>,
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
 
     /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
     #[arg(long, value_name = "FILE")]
     pub(super) mesh_config: Option<PathBuf>,
-
-    /// Originate TLS for hosts with only TLS ports, also without a DestinationRule
-    #[arg(long)]
-    originate_tls: bool,
-
-    /// Serve wildcard hosts that only a VirtualService names
-    #[arg(long)]
-    allow_unregistered_wildcards: bool,
 
     #[command(flatten)]
     envoy: Envoy,
@@ -205,12 +275,6 @@ fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Or
     text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    pair.map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .ok_or_else(|| format!("`{text}` is not of the form KEY=VALUE"))
-}
-
 fn sha256(text: &str) -> Result<String, String> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() == 64 && text.bytes().all(is_digit) {
@@ -250,17 +314,6 @@ impl Generate {
     pub(super) fn options(&self) -> Options {
         let envoy = &self.envoy;
         Options {
-            profile: self.profile,
-            client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
-            client_namespace_given: self.client_namespace.is_some(),
-            root_namespace: ROOT_NAMESPACE.to_owned(),
-            client_labels: self.client_labels.iter().cloned().collect(),
-            outbound_policy: self.outbound_policy,
-            default_location: self.default_location,
-            envoy_headers: self.envoy_headers,
-            originate_tls: self.originate_tls,
-            allow_unregistered_wildcards: self.allow_unregistered_wildcards,
-            accept: self.accept.clone(),
             envoy: EnvoyOptions {
                 listeners: envoy.listen.clone(),
                 admin: envoy.admin.value(),
@@ -277,6 +330,7 @@ impl Generate {
                 max_connections: envoy.max_connections,
                 request_id: envoy.request_id,
             },
+            ..self.meaning.options(self.profile)
         }
     }
 
@@ -285,7 +339,7 @@ impl Generate {
             url: self.wasm_plugin.wasm_url.clone(),
             sha256: self.wasm_plugin.wasm_sha256.clone(),
             selector: BTreeMap::from_iter(self.wasm_plugin.selector.iter().cloned()),
-            namespace: self.namespace.clone(),
+            namespace: self.meaning.namespace.clone(),
         }
     }
 }
@@ -324,6 +378,15 @@ value_enum!(DnsFamily:
     "v4" "IPv4" => DnsFamily::V4Only,
     "v6" "IPv6" => DnsFamily::V6Only,
     "all" "both" => DnsFamily::All,
+);
+value_enum!(TestFormat:
+    "text" "failures and the sum of all" => TestFormat::Text,
+    "json" "every test" => TestFormat::Json,
+    "junit" "JUnit's XML, for CI systems" => TestFormat::Junit,
+);
+value_enum!(Format:
+    "text" "for a person" => Format::Text,
+    "json" "with all routes that lost" => Format::Json,
 );
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,

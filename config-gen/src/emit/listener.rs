@@ -31,12 +31,7 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         chains.extend(sni_chains(&sni_routes, plan, options));
         chains.push(unknown_sni_chain(port, options));
     }
-    // In Istio a port without HTTP services has no HTTP listener: its connections go where those
-    // of unknown hosts go (LI-05), which without the original destination takes the filter.
-    let has_http = options.profile == Profile::Standalone
-        || options.outbound_policy() == OutboundPolicy::AllowAny
-        || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port));
-    chains.push(if has_http {
+    chains.push(if carries_http(port, plan, options) {
         json!({"name": "http", "filters": [http_connection_manager(port, plan, options)?]})
     } else {
         json!({"name": "refused", "filters": [tcp_proxy("tcp_refused", BLACK_HOLE_CLUSTER, options)]})
@@ -55,6 +50,15 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
             "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
         }), Some("NR")),
     }))
+}
+
+/// Whether the listener of `port` takes HTTP. In Istio a port without HTTP services has no HTTP
+/// listener: its connections go where those of unknown hosts go (LI-05), which without the
+/// original destination takes the filter.
+pub(crate) fn carries_http(port: u16, plan: &Plan, options: &Options) -> bool {
+    options.profile == Profile::Standalone
+        || options.outbound_policy() == OutboundPolicy::AllowAny
+        || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port))
 }
 
 /// `outbound_80`.

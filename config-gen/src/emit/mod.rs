@@ -4,7 +4,7 @@ mod bootstrap;
 mod cluster;
 mod ecds;
 mod guard;
-mod listener;
+pub(crate) mod listener;
 mod wasm_plugin;
 
 pub use wasm_plugin::WasmPluginOptions;

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod endpoints;
+mod places;
 pub(crate) mod profiles;
 mod routes;
 mod virtual_hosts;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
+pub use places::Places;
 pub use profiles::{Mirror, RetryProfile, RouteProfile};
 
 use portolan_engine::config;
@@ -41,6 +43,8 @@ pub struct Plan {
     pub sni_routes: Vec<SniRoute>,
     /// Route profiles that virtual hosts use, besides the default one.
     pub profiles: Vec<RouteProfile>,
+    /// Where the virtual hosts and their routes come from.
+    pub places: Places,
 }
 
 /// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
@@ -52,6 +56,8 @@ pub struct SniRoute {
     pub server_name: String,
     /// Where the bytes go.
     pub cluster: String,
+    /// The resource it stems from, such as `ServiceEntry default/a`.
+    pub resource: String,
 }
 
 /// Everything the plan is made from.
@@ -103,6 +109,7 @@ impl Plan {
             sni_routes: sni_routes(&input),
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
+            places: Places::of(&input),
         };
         for mut diagnostic in gathered(hidden(found, resources, options)) {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
@@ -308,7 +315,7 @@ fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16
 }
 
 fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
-    let mut by_name: BTreeMap<(u16, String), String> = BTreeMap::new();
+    let mut by_name: BTreeMap<(u16, String), (String, String)> = BTreeMap::new();
     for service in input.registry.services() {
         for (&port, definition) in &service.ports {
             if service.is_tls_on(port, definition) {
@@ -322,14 +329,16 @@ fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
                         // A name of two services belongs to the first (VH-09, VH-10).
                         if server_name == service.host || !input.registry.has(&server_name) {
                             let cluster = name(service.host, port);
-                            by_name.entry((port, server_name)).or_insert(cluster);
+                            let resource = service.meta().title();
+                            by_name.entry((port, server_name)).or_insert((cluster, resource));
                         }
                     }
                 }
             }
         }
     }
-    let route = |((port, server_name), cluster)| SniRoute { port, server_name, cluster };
+    let route =
+        |((port, server_name), (cluster, resource))| SniRoute { port, server_name, cluster, resource };
     by_name.into_iter().map(route).collect()
 }
 

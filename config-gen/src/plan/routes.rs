@@ -58,7 +58,7 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
 }
 
 /// The names given in the resource (VS-ORD-05), else the places.
-fn name(index: usize, http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
+pub(super) fn name(index: usize, http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
     let route = http.name.as_ref().map_or_else(|| format!("http[{index}]"), |name| name.value.clone());
     match entry {
         Some((_, HttpMatch { name: Some(name), .. })) => format!("{route}.{}", name.value),

@@ -1,0 +1,52 @@
+//! Where the input says what a plan has.
+
+use std::collections::HashMap;
+
+use crate::plan::Input;
+use crate::plan::routes;
+use crate::source::Span;
+
+/// Places by the names that virtual hosts and routes have in the plugin config. A table beside the
+/// config, which has no places.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    resources: HashMap<String, Span>,
+    routes: HashMap<(String, String), Span>,
+}
+
+impl Places {
+    /// The resource that a virtual host or an SNI route is named after, such as
+    /// `VirtualService default/webserver`.
+    pub fn resource(&self, name: &str) -> Option<Span> {
+        self.resources.get(name).copied()
+    }
+
+    /// The entry of `http` that a route of a virtual host stems from, or of its `match` where that
+    /// has several; none for the route that a host without VirtualService has.
+    pub fn route(&self, virtual_host: &str, route: &str) -> Option<Span> {
+        self.routes.get(&(virtual_host.to_owned(), route.to_owned())).copied()
+    }
+
+    pub(super) fn of(input: &Input<'_>) -> Self {
+        let mut places = Self::default();
+        for service in input.registry.services() {
+            places.resources.insert(service.meta().title(), service.meta().name.span);
+        }
+        for service in input.virtual_services {
+            let title = service.meta.title();
+            places.resources.insert(title.clone(), service.meta.name.span);
+            for (index, http) in service.http.iter().enumerate() {
+                let several = http.matches.len() > 1;
+                let entries = http.matches.iter().enumerate().map(|(at, entry)| {
+                    let span = if several { entry.span } else { http.span };
+                    (routes::name(index, http, Some((at, entry))), span)
+                });
+                for (route, span) in entries.chain([(routes::name(index, http, None), http.span)]) {
+                    // Of two routes with one name it is the first.
+                    places.routes.entry((title.clone(), route)).or_insert(span);
+                }
+            }
+        }
+        places
+    }
+}

@@ -1,0 +1,151 @@
+//! Commands that report: their whole output, kept in files.
+//!
+//! Each command runs in `tests/commands`, and what it prints is kept there in `NAME.out`. To write
+//! these files, run
+//!
+//! ```text
+//! UPDATE=1 cargo test -p portolan-config-gen --test commands
+//! ```
+//!
+//! and look at what changed before it is committed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/commands")
+}
+
+/// Standard output, standard error and exit status.
+fn run(arguments: &[&str]) -> (String, String, i32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
+    let output = command.current_dir(folder()).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+/// Compares with a file, or writes it if `UPDATE` is set. Returns what is wrong.
+fn kept(name: &str, actual: &str) -> Option<String> {
+    let path = folder().join(format!("{name}.out"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, actual).unwrap();
+        return None;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    (expected != actual).then(|| {
+        format!(
+            "{} differs; refresh it with UPDATE=1\n--- expected\n{expected}\n--- actual\n{actual}",
+            path.display()
+        )
+    })
+}
+
+/// What is wrong with the outputs of these commands.
+fn compare(commands: &[(&str, &[&str])]) {
+    let mut wrong = Vec::new();
+    for (name, arguments) in commands {
+        let (out, err, status) = run(arguments);
+        let words: Vec<String> = arguments
+            .iter()
+            .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() })
+            .collect();
+        let actual = format!("$ config-gen {}\n{out}--- stderr\n{err}--- status {status}\n", words.join(" "));
+        wrong.extend(kept(name, &actual));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn test_reports_every_failure() {
+    compare(&[
+        ("test-text", &["test", "cases"]),
+        ("test-json", &["test", "cases", "-o", "json"]),
+        ("test-junit", &["test", "cases", "-o", "junit"]),
+        ("test-no-case", &["test", "webserver.yaml"]),
+    ]);
+}
+
+#[test]
+fn test_exit_status() {
+    let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata");
+    assert_eq!(run(&["test", testdata]).2, 0);
+    assert!(run(&["test", "--help"]).0.contains("config-gen test tests/webserver.yaml"));
+    assert_eq!(run(&["test", "cases"]).2, 1);
+    assert_eq!(run(&["test", "missing.yaml"]).2, 2);
+    assert_eq!(run(&["test"]).2, 2, "there is no directory `tests`");
+    assert_eq!(run(&["test", "-o", "xml", "cases"]).2, 64);
+}
+
+#[test]
+fn explain_says_what_and_why() {
+    let one = |rest: &[&'static str]| [&["explain", "-f", "webserver.yaml"], rest].concat();
+    let commands: [(&str, Vec<&str>); 14] = [
+        ("explain-match", one(&["http://webserver/files/7?v=1"])),
+        ("explain-header", one(&["-X", "POST", "-H", "X-User: nobody", "http://WEBSERVER:80/admin"])),
+        ("explain-absent-header", one(&["-H", "x-old: 1", "http://webserver/?v=2"])),
+        ("explain-no-route", one(&["http://webserver/nothing", "--outbound-policy", "registry-only"])),
+        ("explain-same", one(&["http://files.example.com/"])),
+        ("explain-other-port", one(&["http://files.example.com/", "--port", "8080"])),
+        ("explain-two-hosts", one(&["-H", "host: a,b", "http://a/"])),
+        (
+            "explain-closed",
+            one(&["http://x/", "--port", "81", "--profile", "istio", "--outbound-policy", "registry-only"]),
+        ),
+        ("explain-tls", one(&["https://a.wild.example.com/"])),
+        ("explain-tls-unknown", one(&["https://example.org/"])),
+        ("explain-tls-port", one(&["https://files.example.com/", "--port", "80"])),
+        ("explain-curl", one(&["--curl", "curl -d x -H 'x-user: root' http://webserver/admin"])),
+        ("explain-json", one(&["-o", "json", "http://webserver/files/7"])),
+        (
+            "explain-plugin-config",
+            vec!["explain", "--plugin-config", "plugin-config.json", "http://a.example.com/x"],
+        ),
+    ];
+    let commands: Vec<(&str, &[&str])> =
+        commands.iter().map(|(name, arguments)| (*name, arguments.as_slice())).collect();
+    compare(&commands);
+}
+
+#[test]
+fn explain_exit_status() {
+    let status = |arguments: &[&str]| run(&[&["explain"], arguments].concat()).2;
+    assert_eq!(status(&["-f", "webserver.yaml", "http://unknown/"]), 0);
+    assert_eq!(status(&["-f", "cases/mixed.yaml", "http://a/"]), 1, "no Kubernetes objects");
+    assert_eq!(status(&["-f", "missing.yaml", "http://a/"]), 2);
+    assert_eq!(status(&["--plugin-config", "webserver.yaml", "http://a/"]), 2);
+    assert_eq!(status(&["--plugin-config", "plugin-config.json", "https://a/"]), 64);
+    for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
+        assert_eq!(status(wrong), 64, "{wrong:?}");
+    }
+}
+
+/// The report that `generate` writes on `input`, and what it says beside it.
+fn report(input: &str) -> (String, String, i32) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("out/report.json");
+    let (out, err, status) =
+        run(&["generate", "-f", input, "--emit", "plugin-config", "--report", file.to_str().unwrap()]);
+    assert_eq!(out.is_empty(), status != 0, "{err}");
+    (fs::read_to_string(file).unwrap(), err, status)
+}
+
+#[test]
+fn generate_reports_every_field() {
+    let mut wrong = Vec::new();
+    for (name, input) in [("report", "webserver.yaml"), ("report-errors", "refused.yaml")] {
+        let (json, err, status) = report(input);
+        let actual = format!("{json}--- stderr\n{err}--- status {status}\n");
+        wrong.extend(kept(name, &actual));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let arguments =
+        ["generate", "-f", "webserver.yaml", "--emit", "envoy", "--report", "refused.yaml/report.json"];
+    let (out, err, status) = run(&arguments);
+    assert_eq!((out.as_str(), status), ("", 2));
+    assert!(err.contains("can't write `refused.yaml/report.json`"), "{err}");
+}
