@@ -515,6 +515,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether any decision depends on the port that the client addressed. Where none does, it
+    /// need not be found out.
+    pub fn uses_listener_port(&self) -> bool {
+        matches!(self.outbound_traffic_policy, OutboundTrafficPolicy::AllowAny { .. })
+            || self.virtual_hosts.iter().any(|host| !host.ports.is_empty())
+    }
+
     /// Writes the plugin config as it is stored: readable, the same bytes for the same
     /// config.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {

@@ -13,6 +13,7 @@ use crate::trace::{Event, Trace};
 #[derive(Debug)]
 pub struct Engine {
     mode: Mode,
+    uses_listener_port: bool,
     original_headers: bool,
     empty_refusals: bool,
     policy: OutboundTrafficPolicy,
@@ -37,6 +38,7 @@ impl Engine {
 
     /// Checks `config`.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let uses_listener_port = config.uses_listener_port();
         let mut domains = Domains::default();
         let mut virtual_hosts: Vec<VirtualHost> = Vec::with_capacity(config.virtual_hosts.len());
         for (id, host) in config.virtual_hosts.into_iter().enumerate() {
@@ -73,6 +75,7 @@ impl Engine {
         }
         Ok(Self {
             mode: config.mode,
+            uses_listener_port,
             original_headers: config.original_headers,
             empty_refusals: config.empty_refusals,
             policy: config.outbound_traffic_policy,
@@ -85,6 +88,11 @@ impl Engine {
     /// What surrounds the filter.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Whether [`Request::listener_port`] has to be right.
+    pub fn uses_listener_port(&self) -> bool {
+        self.uses_listener_port
     }
 
     /// Whether the upstream is told what was rewritten.

@@ -8,9 +8,6 @@ pub const INTERNAL_PREFIX: &str = "x-portolan-";
 /// Names the chosen cluster to Envoy's `cluster_header` route.
 pub const CLUSTER: &str = "x-portolan-cluster";
 
-/// Tells the filter the listener port. Written by Envoy over whatever a client sends.
-pub const LISTENER_PORT: &str = "x-portolan-listener-port";
-
 /// Names the origin that may read a response (VS-CORS-06).
 pub const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
@@ -26,7 +23,7 @@ pub const ORIGINAL_HOST: &str = "x-envoy-original-host";
 
 /// Internal headers that hold Envoy's own word when the filter sees them, whatever a client
 /// sent. The generated virtual host keeps them from the upstream.
-pub const WRITTEN_BY_ENVOY: [&str; 3] = [LISTENER_PORT, "x-envoy-external-address", "x-envoy-internal"];
+pub const WRITTEN_BY_ENVOY: [&str; 2] = ["x-envoy-external-address", "x-envoy-internal"];
 
 /// Whether a client could steer Envoy or the filter with a header of this (lower-case)
 /// name, so that it has to be removed before a decision takes effect (GAP-05).
@@ -54,10 +51,10 @@ mod tests {
         for name in ["x-portolan-cluster", "x-envoy-retry-on", "x-envoy-fault-abort-request"] {
             assert!(is_forbidden(name.as_bytes(), Mode::Proxy), "{name}");
         }
-        for name in ["x-envoyage", "x-portolan-listener-port", "x-envoy-external-address", "x-request-id"] {
+        for name in ["x-envoyage", "x-envoy-external-address", "x-request-id"] {
             assert!(!is_forbidden(name.as_bytes(), Mode::Proxy), "{name}");
         }
         assert!(!is_forbidden(b"x-envoy-peer-metadata", Mode::Mesh));
-        assert!(is_forbidden(b"x-portolan-listener-port", Mode::Mesh));
+        assert!(is_forbidden(bMode::Mesh));
     }
 }

@@ -1,6 +1,6 @@
 //! The request headers as Envoy hands them over, read without copying a value.
 
-use portolan_engine::{Request, headers};
+use portolan_engine::Request;
 
 /// All headers of a request, borrowed from one block of memory.
 pub(crate) struct HeaderMap<'a> {
@@ -36,11 +36,6 @@ impl<'a> HeaderMap<'a> {
         &self.lines
     }
 
-    /// The port that Envoy's listener wrote down.
-    pub(crate) fn listener_port(&self) -> Option<u16> {
-        std::str::from_utf8(self.get(headers::LISTENER_PORT.as_bytes())?).ok()?.parse().ok()
-    }
-
     /// What the engine decides on.
     pub(crate) fn request(&self, listener_port: u16, random: u64) -> Request<'_> {
         let mut request = Request { listener_port, random, headers: &self.lines, ..Request::default() };
@@ -55,10 +50,6 @@ impl<'a> HeaderMap<'a> {
             }
         }
         request
-    }
-
-    fn get(&self, name: &[u8]) -> Option<&'a [u8]> {
-        self.lines.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 }
 

@@ -182,6 +182,15 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     Status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
+/// The port that the listener stands for, which its metadata says (GAP-01).
+pub(crate) fn listener_port() -> Option<u16> {
+    let path = b"xds\0listener_metadata\0filter_metadata\0portolan\0port";
+    // SAFETY: the path is a live slice; `take` passes two valid places for the results.
+    let value =
+        take(|data, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, length) }).ok()?;
+    std::str::from_utf8(&value).ok()?.parse().ok()
+}
+
 /// The local port of the client's connection.
 pub(crate) fn destination_port() -> Option<u16> {
     let path = b"destination\0port";

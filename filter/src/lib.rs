@@ -148,7 +148,8 @@ impl Loaded {
         apply::strip(&headers, mode, &self.stats)
             .map_err(|status| format!("a header can't be removed: {status}"))?;
         let port = match mode {
-            Mode::Proxy => headers.listener_port().ok_or("the listener port is missing")?,
+            _ if !self.engine.uses_listener_port() => 0,
+            Mode::Proxy => host::listener_port().ok_or("the listener doesn't say its port")?,
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
         };

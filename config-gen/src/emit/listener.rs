@@ -38,6 +38,8 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
     });
     Ok(json!({
         "name": listener_name(port),
+        // Tells the filter which port clients mean (GAP-01).
+        "metadata": {"filter_metadata": {"portolan": {"port": port.to_string()}}},
         "address": socket_address(&listen.address),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": listener_filters,
@@ -163,7 +165,6 @@ fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow:
             "request_headers_timeout": "10s",
             // As Istio's: no limit.
             "stream_idle_timeout": "0s",
-            "early_header_mutation_extensions": [listener_port_header(port)],
             "access_log": access_log(options, &json!({
                 "start_time": "%START_TIME%",
                 "method": "%REQ(:METHOD)%",
@@ -183,20 +184,6 @@ fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow:
             "route_config": route_config(plan, options),
         },
     }))
-}
-
-/// Tells the filter which port the client means, over whatever the client sends (GAP-01).
-fn listener_port_header(port: u16) -> Value {
-    json!({
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": {
-            "@type": type_url("envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"),
-            "mutations": [{"append": {
-                "header": {"key": headers::LISTENER_PORT, "value": port.to_string()},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }}],
-        },
-    })
 }
 
 fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {

@@ -3,7 +3,6 @@
 //! Row 3 is what `config-gen` writes. Rows 1 and 2 are made from what the Envoy of row 3 says
 //! that it runs (`/config_dump`), with these parts of its HTTP connection manager replaced:
 //!
-//! - `early_header_mutation_extensions`, which only the filter needs: removed;
 //! - `http_filters`: only the router is left;
 //! - `route_config`: the routes of the row. Their action keeps the time limit and the retries
 //!   of the generated route. The removal of headers, which the generated virtual host does,
@@ -109,8 +108,6 @@ fn route_action(bootstrap: &Value) -> Result<Value> {
 fn with_routes(mut bootstrap: Value, virtual_hosts: &[Value]) -> Result<Value> {
     let manager = bootstrap.pointer_mut(HTTP_CONNECTION_MANAGER).and_then(Value::as_object_mut);
     let manager = manager.context("no HTTP connection manager in the bootstrap")?;
-    let removed = manager.remove("early_header_mutation_extensions");
-    ensure!(removed.is_some(), "no early header mutation in the bootstrap");
     let filters = manager.get_mut("http_filters").and_then(Value::as_array_mut).context("no filters")?;
     ensure!(filters.len() == 2, "other filters than ours and the router: {filters:?}");
     filters.remove(0);
