@@ -58,7 +58,9 @@ pub(crate) fn forward(
         host::replace_request_header(headers::CLUSTER, cluster.as_bytes())?;
         host::set_property(ROUTE, forward.route.as_bytes())?;
     }
-    host::clear_route_cache()?;
+    if !host::CLEARS_ROUTE_CACHE {
+        host::clear_route_cache()?;
+    }
     stats.forwarded(forward);
     Ok(())
 }

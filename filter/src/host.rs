@@ -294,8 +294,12 @@ fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<(), Status> {
     .map(drop)
 }
 
-/// Has Envoy choose the route anew. Up to ABI 0.2.1 Envoy does so after every header
-/// mutation; a newer one only when asked. An Envoy without the function is of the first kind.
+/// Whether Envoy chooses the route anew by itself after every header mutation. It does for modules
+/// that declare ABI 0.2.1 at most, as the SDK has this one do; the build fails when that changes
+/// (tools/trim-exports). Asking for it all the same would cost each request a call.
+pub(crate) const CLEARS_ROUTE_CACHE: bool = true;
+
+/// Has Envoy choose the route anew; an Envoy without the function does so by itself.
 pub(crate) fn clear_route_cache() -> Result<(), Status> {
     match call_foreign_function("clear_route_cache", &[]) {
         Err(Status::NOT_FOUND) => Ok(()),

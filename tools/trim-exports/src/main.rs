@@ -16,7 +16,8 @@ const KEPT: [&str; 10] = [
     "memory",
     // WASI: runs the filter's set-up.
     "_initialize",
-    // Tells Envoy which interface this is.
+    // Tells Envoy which interface this is. With a newer one the filter has to ask for a new route
+    // after its mutations: see `CLEARS_ROUTE_CACHE` in filter/src/host.rs.
     "proxy_abi_version_0_2_1",
     // Envoy allocates what it hands over.
     "proxy_on_memory_allocate",
