@@ -55,6 +55,6 @@ mod tests {
             assert!(!is_forbidden(name.as_bytes(), Mode::Proxy), "{name}");
         }
         assert!(!is_forbidden(b"x-envoy-peer-metadata", Mode::Mesh));
-        assert!(is_forbidden(bMode::Mesh));
+        assert!(is_forbidden(CLUSTER.as_bytes(), Mode::Mesh));
     }
 }
