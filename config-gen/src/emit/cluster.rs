@@ -64,20 +64,7 @@ fn mark_external(value: &mut Value, cluster: &Cluster) {
 
 /// Resolves the server name of each connection (SE-R-07).
 fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
-    let mut value = json!({
-        "name": cluster.name,
-        "alt_stat_name": stat_name(&cluster.name),
-        "connect_timeout": options.connect_timeout,
-        "lb_policy": "CLUSTER_PROVIDED",
-        "circuit_breakers": circuit_breakers(),
-        "cluster_type": {
-            "name": "envoy.clusters.dynamic_forward_proxy",
-            "typed_config": {
-                "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
-                "dns_cache_config": dns_cache(&cluster.name, options),
-            },
-        },
-    });
+    let mut value = dynamic_forward_proxy(&cluster.name, &dns_cache(&cluster.name, options), options);
     mark_external(&mut value, cluster);
     value
 }
@@ -279,8 +266,14 @@ pub(super) fn black_hole(options: &EnvoyOptions) -> Value {
 
 /// Resolves the host of each request (OTP-07, GAP-02).
 pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
+    dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(options), options)
+}
+
+/// A cluster that resolves what each connection is for.
+fn dynamic_forward_proxy(name: &str, dns_cache: &Value, options: &EnvoyOptions) -> Value {
     json!({
-        "name": PASSTHROUGH_CLUSTER,
+        "name": name,
+        "alt_stat_name": stat_name(name),
         "connect_timeout": options.connect_timeout,
         "lb_policy": "CLUSTER_PROVIDED",
         "circuit_breakers": circuit_breakers(),
@@ -288,7 +281,7 @@ pub(super) fn passthrough(options: &EnvoyOptions) -> Value {
             "name": "envoy.clusters.dynamic_forward_proxy",
             "typed_config": {
                 "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
-                "dns_cache_config": passthrough_dns_cache(options),
+                "dns_cache_config": dns_cache,
             },
         },
     })
