@@ -4,24 +4,30 @@
 //! It is read here once, and run by every engine: natively by [`run`], and by the end-to-end
 //! tests in Envoy with the built module.
 
+mod compare;
+mod effects;
+mod generated;
 mod options;
 mod outcome;
 mod read;
 mod run;
+mod setup;
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::input::ReadOptions;
-use crate::options::{Listen, Options, Profile};
+use crate::options::Profile;
 
-pub use outcome::{Mismatch, Outcome, Report, Seen, TestResult};
+pub use compare::{Mismatch, Seen};
+pub use effects::{Effects, Headers, Lines, Retries, RetryPolicy, WantedEffects, WantedLines};
+pub use generated::{Finding, WantedFinding, WantedOutput};
+pub use outcome::{Outcome, Report, TestResult};
 pub use read::load;
 pub(crate) use run::decide;
-pub use run::{Prepared, prepare, run};
+pub use run::{Prepared, prepare, run, shares_mismatches};
+pub use setup::{Group, Setup};
 
-/// A file of tests that share their resources.
+/// A file of tests.
 #[derive(Debug, Clone)]
 pub struct CaseFile {
     /// The path as it was given.
@@ -30,19 +36,14 @@ pub struct CaseFile {
     pub name: String,
     /// Each test runs in each of them.
     pub profiles: Vec<Profile>,
-    /// Options of `config-gen generate`, as typed.
-    pub options: Vec<String>,
-    /// Istio YAML, behind as many empty lines as it has lines above it in the file, so that
-    /// messages name the file's lines.
-    pub resources: Option<String>,
-    /// Further files and folders of Istio YAML.
-    pub files: Vec<PathBuf>,
+    /// What `config-gen` is given: the first is what the file says, the others have more for
+    /// single tests.
+    pub setups: Vec<Setup>,
     /// In the order of the file.
     pub tests: Vec<Test>,
-    parsed: options::CaseOptions,
 }
 
-/// A request and what is expected of it.
+/// A request and what is expected of it; or what is expected of the resources themselves.
 #[derive(Debug, Clone)]
 pub struct Test {
     /// Unique within its file.
@@ -50,15 +51,47 @@ pub struct Test {
     /// The line it begins on.
     pub line: u32,
     /// Rows of the specification that it shows; none where the file says nothing of them.
-    pub rules: Vec<String>,
-    /// Which engines run it.
-    pub engines: BTreeSet<EngineKind>,
-    /// What is sent.
-    pub request: Request,
+    pub rules: Vec<Rule>,
+    /// The only engine that can run it, and why.
+    pub only: Option<(EngineKind, String)>,
+    /// Which of [`CaseFile::setups`] it is run with.
+    pub setup: usize,
+    /// What is sent; none for tests about what is generated.
+    pub request: Option<Request>,
+    /// The client speaks TLS, with this server name.
+    pub tls: Option<String>,
+    /// What the upstream answers.
+    pub upstream: UpstreamReply,
     /// What is to happen.
     pub expect: Expectations,
     /// Why the test fails for the time being; then passing counts as a failure.
     pub known_failure: Option<String>,
+}
+
+/// A row of the specification that a test shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Such as `VH-03`.
+    pub id: String,
+    /// The test shows where the row's effect ends: what it speaks of doesn't happen.
+    pub negative: bool,
+}
+
+/// What the upstream answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamReply {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case, and values.
+    pub headers: Lines,
+    /// How long it takes.
+    pub delay: Duration,
+}
+
+impl Default for UpstreamReply {
+    fn default() -> Self {
+        Self { status: 200, headers: Lines::new(), delay: Duration::ZERO }
+    }
 }
 
 /// What runs a test.
@@ -91,7 +124,9 @@ pub struct Request {
     /// The path with its query.
     pub path: Vec<u8>,
     /// Further header lines; names in lower case.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Lines,
+    /// What is left to chance is drawn from it; only natively.
+    pub random: u64,
 }
 
 /// What is expected in each profile.
@@ -113,7 +148,7 @@ impl Expectations {
     }
 }
 
-/// What is expected of a request.
+/// What is expected of a request, or of the resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// It is sent on.
@@ -126,10 +161,12 @@ pub enum Expect {
         path: Option<Vec<u8>>,
         /// To this `host:port`, where that comes from the request.
         dials: Option<String>,
-        /// The status in the end, where the upstream isn't reached; only Envoy knows.
+        /// The status in the end; none: the upstream's. Only Envoy knows.
         status: Option<u16>,
-        /// Headers that the upstream sees, or doesn't; only Envoy knows.
-        headers: Vec<(String, Option<Vec<u8>>)>,
+        /// Headers that the upstream sees, or doesn't.
+        headers: WantedLines,
+        /// What else.
+        effects: Box<WantedEffects>,
     },
     /// It is answered by the filter.
     Respond {
@@ -139,40 +176,47 @@ pub enum Expect {
         reason: Option<String>,
         /// The whole body.
         body: Option<String>,
+        /// What else.
+        effects: Box<WantedEffects>,
     },
-    /// The connection is closed without an answer; only Envoy can.
+    /// The connection is closed without an answer.
     Closed,
+    /// Of many such requests, these parts of a hundred go to a cluster, or are answered with a
+    /// status.
+    Shares(Vec<(String, u32)>),
+    /// What the generator says and writes.
+    Generated(WantedOutput),
 }
 
 impl CaseFile {
-    /// The listener ports that its tests use.
-    pub fn ports(&self) -> BTreeSet<u16> {
-        self.tests.iter().map(|test| test.request.port).collect()
-    }
-
     /// The tests that run in `engine` and `profile`, and what they expect.
     pub fn selected(&self, engine: EngineKind, profile: Profile) -> impl Iterator<Item = (&Test, &Expect)> {
         let here = self.profiles.contains(&profile);
         self.tests
             .iter()
-            .filter(move |test| here && test.engines.contains(&engine))
+            .filter(move |test| here && test.runs_in(engine))
             .filter_map(move |test| Some((test, test.expect.get(profile)?)))
     }
 
-    /// The options in force in `profile`.
-    pub fn options(&self, profile: Profile) -> Options {
-        let mut options = self.parsed.meaning.options(profile);
-        // A test names the port that clients mean; where Envoy listens is for the runner.
-        options.envoy.listeners = self
-            .ports()
-            .into_iter()
-            .map(|port| Listen { port, address: ([127, 0, 0, 1], 0).into() })
-            .collect();
-        options
+    /// The same by what they are run with; in the order of the file.
+    pub fn groups(&self, engine: EngineKind, profile: Profile) -> Vec<Group<'_>> {
+        let group = |(index, setup)| {
+            let tests = self.selected(engine, profile).filter(|(test, _)| test.setup == index).collect();
+            Group { file: self, setup, profile, tests }
+        };
+        self.setups.iter().enumerate().map(group).filter(|group| !group.tests.is_empty()).collect()
     }
+}
 
-    /// How its resources are read.
-    pub fn read_options(&self) -> ReadOptions {
-        self.parsed.meaning.read_options()
+impl Test {
+    /// Whether `engine` can run it.
+    pub fn runs_in(&self, engine: EngineKind) -> bool {
+        self.only.as_ref().is_none_or(|(only, _)| *only == engine)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.negative { "not " } else { "" }, self.id)
     }
 }

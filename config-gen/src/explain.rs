@@ -8,7 +8,7 @@ mod tls;
 use portolan_engine::config::{Config, RouteMatch, StringMatch, VirtualHost};
 use portolan_engine::{Condition, ConfigError, Engine, Event, Trace};
 
-use crate::cases::{self, Request, Seen};
+use crate::cases::{self, Request, Seen, UpstreamReply};
 use crate::options::Profile;
 use crate::plan::{Places, Plan};
 use crate::source::Span;
@@ -94,7 +94,7 @@ pub fn explain(
     Engine::new(config.clone())?;
     let engine = Engine::new(numbered(config))?;
     let mut steps = Steps::default();
-    let (seen, _) = cases::decide(&engine, request, &mut steps);
+    let (seen, _) = cases::decide(&engine, request, &UpstreamReply::default(), &mut steps);
     let places = plan.map(|plan| &plan.places);
     let virtual_host = steps.virtual_host.and_then(|index| config.virtual_hosts.get(index));
     let matched = steps.matched.zip(virtual_host).and_then(|(index, host)| host.routes.get(index));
@@ -146,6 +146,18 @@ impl Explanation {
                 Seen::Answered { status, reason, .. },
                 Seen::Answered { status: other_status, reason: other_reason, .. },
             ) => status == other_status && reason == other_reason,
+            (
+                Seen::Forwarded { cluster, authority, path, dials, .. },
+                Seen::Forwarded {
+                    cluster: other_cluster,
+                    authority: other_authority,
+                    path: other_path,
+                    dials: other_dials,
+                    ..
+                },
+            ) => {
+                (cluster, authority, path, dials) == (other_cluster, other_authority, other_path, other_dials)
+            }
             (one, other) => one == other,
         }
     }
@@ -173,7 +185,7 @@ fn lost_route(
     request: &Request,
 ) -> Result<Option<Lost>, ConfigError> {
     let mut steps = Steps::default();
-    let _ = cases::decide(&Engine::new(numbered(config))?, request, &mut steps);
+    let _ = cases::decide(&Engine::new(numbered(config))?, request, &UpstreamReply::default(), &mut steps);
     if steps.matched.is_some() {
         return Ok(None);
     }

@@ -50,6 +50,7 @@ pub mod portolan;
 pub mod process;
 pub mod raw;
 pub mod scratch;
+pub mod tls_client;
 pub mod upstream;
 pub mod usage;
 

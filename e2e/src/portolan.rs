@@ -200,6 +200,11 @@ impl Portolan {
         self.envoy.stat(&format!("wasmcustom.portolan.{name}"))
     }
 
+    /// All lines of the access log so far.
+    pub fn access_log(&self) -> Vec<Value> {
+        lines(&self.setup.access_log()).unwrap_or_default()
+    }
+
     /// The first line of the access log for which `wanted` holds.
     pub fn access_log_line(&self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let path = self.setup.access_log();

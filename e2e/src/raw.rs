@@ -112,6 +112,27 @@ pub fn exchange_to_end(address: SocketAddr, request: &[u8], limit: Duration) -> 
     transfer(address, request, limit, |_| false)
 }
 
+/// Sends a request many times in one connection, each when the last one was answered.
+pub fn repeat(address: SocketAddr, request: &[u8], times: usize) -> Result<()> {
+    let mut stream =
+        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut buffer = vec![0; 64 * 1024];
+    for _ in 0..times {
+        stream.write_all(request)?;
+        let mut received = Vec::new();
+        while Response::parse(&received, false, is_head(request))?.is_none() {
+            let length = stream.read(&mut buffer).with_context(|| format!("read from {address}"))?;
+            if length == 0 {
+                bail!("{address} closed the connection after {}", received.escape_ascii());
+            }
+            received.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
 /// Sends bytes and reads one response; fails if there is none.
 pub fn request(address: SocketAddr, request: &[u8]) -> Result<Response> {
     let bytes = exchange(address, request)?;

@@ -121,6 +121,7 @@ pub struct UpstreamBuilder {
     client_ca_error: Option<anyhow::Error>,
     handler: Option<Handler>,
     quiet: bool,
+    plaintext_too: bool,
 }
 
 impl Upstream {
@@ -135,6 +136,7 @@ impl Upstream {
             client_ca_error: None,
             handler: None,
             quiet: false,
+            plaintext_too: false,
         }
     }
 
@@ -206,6 +208,12 @@ impl UpstreamBuilder {
         self
     }
 
+    /// Speaks TLS with clients that do, and else plaintext; [`SeenRequest::tls`] says which.
+    pub fn plaintext_too(mut self) -> Self {
+        self.plaintext_too = true;
+        self
+    }
+
     /// The protocols offered in TLS handshakes instead of `h2` and `http/1.1`.
     /// (HTTP/2 is recognised by how it begins, with or without TLS.)
     pub fn alpn(mut self, protocols: &[&str]) -> Self {
@@ -244,7 +252,7 @@ impl UpstreamBuilder {
             None if !self.quiet => Some(Arc::new(echo()) as Handler),
             handler => handler,
         };
-        let shared = Arc::new(Shared::new(&self.name, handler, self.quiet));
+        let shared = Arc::new(Shared::new(&self.name, handler, self.quiet, self.plaintext_too));
         let (address, task) = server::start(Arc::clone(&shared), (self.address, self.port).into(), self.tls)?;
         Ok(Upstream { address, shared, _task: task })
     }

@@ -57,6 +57,22 @@ pub enum HeaderChange<'t> {
     Add(Cow<'t, str>, Cow<'t, [u8]>),
 }
 
+impl HeaderChange<'_> {
+    /// Makes `changes` in `headers`, in their order, as the filter has Envoy make them.
+    pub fn apply_all<'t>(changes: &'t [HeaderChange<'_>], headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
+        for change in changes {
+            match change {
+                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
+                HeaderChange::Set(name, value) => {
+                    headers.retain(|(known, _)| known != name);
+                    headers.push((name, Cow::Borrowed(value)));
+                }
+                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
+            }
+        }
+    }
+}
+
 /// What a route changes in responses, whoever sends them (VS-HDR-12).
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResponseHeaders(Vec<HeaderChange<'static>>);
@@ -68,16 +84,7 @@ impl ResponseHeaders {
 
     /// Makes the changes in the headers of an answer of our own, before it is sent.
     pub(crate) fn apply<'t>(&'t self, headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
-        for change in &self.0 {
-            match change {
-                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
-                HeaderChange::Set(name, value) => {
-                    headers.retain(|(known, _)| known != name);
-                    headers.push((name, Cow::Borrowed(value)));
-                }
-                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
-            }
-        }
+        HeaderChange::apply_all(&self.0, headers);
     }
 
     /// The changes in order. No value holds a line break.

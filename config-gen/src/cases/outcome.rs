@@ -1,147 +1,10 @@
-//! What came of a test, in any engine, and the report on all of them.
+//! How tests ended, and the report on all of them.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{CaseFile, EngineKind, Expect, Request, Test};
+use super::{CaseFile, EngineKind, Group, Mismatch, Test};
 use crate::options::Profile;
-
-/// What an engine did with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// Sent on. What is none can't be told by this engine.
-    Forwarded {
-        /// The cluster.
-        cluster: Option<String>,
-        /// The authority behind the filter.
-        authority: Vec<u8>,
-        /// The path behind the filter.
-        path: Vec<u8>,
-        /// Host and port where they came from the request.
-        dials: Option<String>,
-        /// The status in the end.
-        status: Option<u16>,
-        /// The headers that the upstream saw.
-        headers: Option<Vec<(String, Vec<u8>)>>,
-    },
-    /// Answered.
-    Answered {
-        /// The status.
-        status: u16,
-        /// Why.
-        reason: String,
-        /// The whole body.
-        body: String,
-    },
-    /// The connection was closed without an answer.
-    Closed,
-}
-
-/// A part of an expectation that didn't hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Which part, as the case file calls it.
-    pub field: String,
-    /// What was expected.
-    pub expected: String,
-    /// What came.
-    pub got: String,
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: expected {}, got {}", self.field, self.expected, self.got)
-    }
-}
-
-impl Expect {
-    /// What of it doesn't hold for `seen`, which came of `request`.
-    pub fn compare(&self, request: &Request, seen: &Seen) -> Vec<Mismatch> {
-        let mut found = Vec::new();
-        let mut check = |field: &str, expected: String, got: String| {
-            if expected != got {
-                found.push(Mismatch { field: field.to_owned(), expected, got });
-            }
-        };
-        let bytes = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        match (self, seen) {
-            (
-                Self::Forward { cluster, authority, path, dials, status, headers },
-                Seen::Forwarded {
-                    cluster: seen_cluster,
-                    authority: seen_authority,
-                    path: seen_path,
-                    dials: seen_dials,
-                    status: seen_status,
-                    headers: seen_headers,
-                },
-            ) => {
-                if let Some(seen) = seen_cluster {
-                    check("cluster", cluster.clone(), seen.clone());
-                }
-                check(
-                    "authority",
-                    bytes(authority.as_ref().unwrap_or(&request.authority)),
-                    bytes(seen_authority),
-                );
-                check("path", bytes(path.as_ref().unwrap_or(&request.path)), bytes(seen_path));
-                if dials.is_some() {
-                    let text = |dials: &Option<String>| dials.clone().unwrap_or_else(|| "nothing".to_owned());
-                    check("dials", text(dials), text(seen_dials));
-                }
-                if let Some(seen) = seen_status {
-                    check("status", status.unwrap_or(200).to_string(), seen.to_string());
-                }
-                for (name, value) in headers {
-                    // An upstream that wasn't reached saw none.
-                    let lines = seen_headers.iter().flatten().filter(|(seen, _)| seen == name);
-                    let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
-                    let text = |value: Option<&[u8]>| value.map_or_else(|| "(none)".to_owned(), bytes);
-                    let seen = (!lines.is_empty()).then(|| lines.join(&b','));
-                    check(&format!("headers.{name}"), text(value.as_deref()), text(seen.as_deref()));
-                }
-            }
-            (
-                Self::Respond { status, reason, body },
-                Seen::Answered { status: seen_status, reason: seen_reason, body: seen_body },
-            ) => {
-                check("status", status.to_string(), seen_status.to_string());
-                if let Some(reason) = reason {
-                    check("reason", reason.clone(), seen_reason.clone());
-                }
-                if let Some(body) = body {
-                    check("body", format!("{body:?}"), format!("{seen_body:?}"));
-                }
-            }
-            (Self::Closed, Seen::Closed) => {}
-            _ => check("outcome", self.to_string(), seen.to_string()),
-        }
-        found
-    }
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Forward { cluster, .. } => write!(f, "forwarded to {cluster}"),
-            Self::Respond { status, reason: Some(reason), .. } => write!(f, "answered {status} ({reason})"),
-            Self::Respond { status, .. } => write!(f, "answered {status}"),
-            Self::Closed => f.write_str("closed"),
-        }
-    }
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Forwarded { cluster, .. } => {
-                write!(f, "forwarded to {}", cluster.as_deref().unwrap_or("a cluster that isn't there"))
-            }
-            Self::Answered { status, reason, .. } => write!(f, "answered {status} ({reason})"),
-            Self::Closed => f.write_str("closed"),
-        }
-    }
-}
 
 /// What came of a test in one profile.
 #[derive(Debug, Clone)]
@@ -205,7 +68,7 @@ impl Report {
     /// An empty report on `files`.
     pub fn new(engine: EngineKind, files: &[CaseFile]) -> Self {
         let profiles = [Profile::Istio, Profile::Standalone];
-        let runs = |test: &&Test| test.engines.contains(&engine);
+        let runs = |test: &&Test| test.runs_in(engine);
         Self {
             engine,
             files: files.len(),
@@ -226,7 +89,7 @@ impl Report {
 
     /// Takes in what came of one test. `why` explains a failure; it may be empty.
     pub fn add(&mut self, file: &CaseFile, profile: Profile, test: &Test, found: &[Mismatch], why: &str) {
-        self.only_here += usize::from(test.engines.len() == 1);
+        self.only_here += usize::from(test.only.is_some());
         let title = format!("{}:{}: {} ({profile}, {})", file.path, test.line, test.name, self.engine);
         let outcome = match (&test.known_failure, found.is_empty()) {
             (None, true) => {
@@ -255,18 +118,22 @@ impl Report {
         self.results.push(TestResult::new(file, profile, test, outcome));
     }
 
-    /// Takes in that no test of a file could run in `profile`.
-    pub fn add_unusable(&mut self, file: &CaseFile, profile: Profile, why: &str) {
-        let engine = self.engine;
-        let tests = || file.selected(engine, profile).map(|(test, _)| test);
-        self.failed += tests().count();
-        for test in tests() {
+    /// Takes in that none of these tests could run.
+    pub fn add_unusable<'t>(
+        &mut self,
+        group: &Group<'_>,
+        tests: impl IntoIterator<Item = &'t Test>,
+        why: &str,
+    ) {
+        let Group { file, profile, .. } = group;
+        for test in tests {
+            self.failed += 1;
+            self.only_here += usize::from(test.only.is_some());
             let outcome = Outcome::Failed { mismatches: Vec::new(), why: why.to_owned() };
-            self.results.push(TestResult::new(file, profile, test, outcome));
+            self.results.push(TestResult::new(file, *profile, test, outcome));
         }
-        self.only_here += tests().filter(|test| test.engines.len() == 1).count();
         let why: Vec<String> = why.lines().map(|line| format!("  {line}")).collect();
-        let title = format!("{}: all tests ({profile}, {})", file.path, self.engine);
+        let title = format!("{}: all its tests ({profile}, {})", file.path, self.engine);
         self.failures.push(format!("{title}\n{}", why.join("\n")));
     }
 
@@ -303,6 +170,7 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Effects, Seen};
     use super::*;
     use crate::source::Sources;
 
@@ -329,6 +197,7 @@ tests:
             dials: None,
             status: None,
             headers: None,
+            effects: Box::default(),
         }
     }
 
@@ -341,9 +210,18 @@ tests:
         let tests: Vec<_> = files[0].selected(EngineKind::Native, profile).collect();
         let found = |index: usize, seen: &Seen| -> Vec<String> {
             let (test, expect) = tests[index];
-            expect.compare(&test.request, seen).iter().map(Mismatch::to_string).collect()
+            expect
+                .compare(test, test.request.as_ref().unwrap(), seen)
+                .iter()
+                .map(Mismatch::to_string)
+                .collect()
         };
-        let refused = Seen::Answered { status: 502, reason: "r".to_owned(), body: String::new() };
+        let refused = Seen::Answered {
+            status: 502,
+            reason: "r".to_owned(),
+            body: String::new(),
+            effects: Box::new(Effects::default()),
+        };
         assert!(found(0, &forwarded("c", "/y", "a")).is_empty() && found(1, &refused).is_empty());
         assert_eq!(
             found(0, &forwarded("d", "/x", "b")),
@@ -357,7 +235,13 @@ tests:
             [(0, forwarded("c", "/y", "a")), (0, refused.clone()), (1, Seen::Closed), (1, refused)]
         {
             let (test, expect) = tests[index];
-            report.add(&files[0], profile, test, &expect.compare(&test.request, &seen), "why");
+            report.add(
+                &files[0],
+                profile,
+                test,
+                &expect.compare(test, test.request.as_ref().unwrap(), &seen),
+                "why",
+            );
         }
         assert_eq!(
             report.to_string(),
@@ -370,7 +254,8 @@ tests:
                 "a.yaml:9: refuse (istio, native)\n  passes, though it is known to fail; take out `known_failure: soon`"
             ]
         );
-        report.add_unusable(&files[0], profile, "broken");
+        let group = &files[0].groups(EngineKind::Native, profile)[0];
+        report.add_unusable(group, group.tests.iter().map(|(test, _)| *test), "broken");
         assert_eq!((report.failed, report.runs()), (4, 6));
         assert_eq!(report.results.len(), report.runs());
     }

@@ -1,15 +1,20 @@
 //! A case file, read strictly: what isn't understood is an error with its place.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
+use super::generated::ABOUT;
 use super::options::CaseOptions;
-use super::{CaseFile, EngineKind, Expect, Expectations, Request, Test};
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use super::{
+    CaseFile, EngineKind, Expect, Expectations, Lines, Request, Retries, RetryPolicy, Rule, Setup, Test,
+    UpstreamReply, WantedEffects, WantedFinding, WantedLines, WantedOutput,
+};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::input::node::{Node, Value};
 use crate::input::yaml;
 use crate::options::Profile;
-use crate::schema::suggest;
+use crate::schema::{duration, suggest};
 use crate::source::{FileId, Sources, Span};
 
 /// Reads case files; what is wrong is in the diagnostics, and such a file is left out.
@@ -43,57 +48,53 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn case_file(&mut self, root: &Node) -> Option<CaseFile> {
-        let fields = ["name", "profiles", "options", "resources", "files", "tests"];
+        let fields = [&["name", "profiles", "tests"], SETUP.as_slice()].concat();
         self.object(root, &fields)?;
         let name = self.required_text(root, "name")?;
         let profiles = match root.get("profiles") {
             Some(list) => self.words(list, &PROFILES),
             None => PROFILES.iter().map(|(_, profile)| *profile).collect(),
         };
-        let options = root.get("options").map(|list| self.texts(list)).unwrap_or_default();
-        let parsed = match CaseOptions::parse_list(&options) {
-            Ok(parsed) => parsed,
-            Err(message) => {
-                let span = root.get("options").map_or(root.span, |list| list.span);
-                self.error(span, message);
-                return None;
-            }
-        };
-        let resources = match root.get("resources") {
-            Some(node) => Some(self.resources(node)?),
-            None => None,
-        };
-        let folder = Path::new(self.sources.name(self.file)).parent().unwrap_or(Path::new("")).to_path_buf();
-        let files: Vec<PathBuf> = root
-            .get("files")
-            .map(|list| self.texts(list))
-            .unwrap_or_default()
-            .iter()
-            .map(|path| folder.join(path))
-            .collect();
-        if resources.is_none() && files.is_empty() {
-            self.error(root.span, "`resources` or `files` must be given");
-        }
+        let mut setups = vec![self.setup(root, None)?];
         let list = self.required(root, "tests")?;
         if !matches!(&list.value, Value::List(items) if !items.is_empty()) {
             self.error(list.span, "`tests` must be a list of tests");
         }
-        let tests: Vec<Test> = list.items().iter().filter_map(|node| self.test(node)).collect();
+        let tests: Vec<Test> = list.items().iter().filter_map(|node| self.test(node, &mut setups)).collect();
         self.names(list);
-        Some(CaseFile {
-            path: self.sources.name(self.file).to_owned(),
-            name,
-            profiles,
-            options,
-            resources,
-            files,
-            tests,
-            parsed,
-        })
+        let path = self.sources.name(self.file).to_owned();
+        Some(CaseFile { path, name, profiles, setups, tests })
+    }
+
+    /// What `node` gives, on top of what the file does.
+    fn setup(&mut self, node: &Node, file: Option<&Setup>) -> Option<Setup> {
+        let mut options = file.map(|file| file.options.clone()).unwrap_or_default();
+        options.extend(node.get("options").map(|list| self.texts(list)).unwrap_or_default());
+        let parsed = match CaseOptions::parse_list(&options) {
+            Ok(parsed) => parsed,
+            Err(message) => {
+                let span = node.get("options").map_or(node.span, |list| list.span);
+                self.error(span, message);
+                return None;
+            }
+        };
+        let mut resources = file.map(|file| file.resources.clone()).unwrap_or_default();
+        if let Some(node) = node.get("resources") {
+            resources.push(self.placed(node)?);
+        }
+        let mesh_config = match node.get("mesh_config") {
+            Some(node) => Some(self.placed(node)?),
+            None => file.and_then(|file| file.mesh_config.clone()),
+        };
+        let folder = Path::new(self.sources.name(self.file)).parent().unwrap_or(Path::new("")).to_path_buf();
+        let mut files = file.map(|file| file.files.clone()).unwrap_or_default();
+        let more = node.get("files").map(|list| self.texts(list)).unwrap_or_default();
+        files.extend(more.iter().map(|path| folder.join(path)));
+        Some(Setup { options, resources, mesh_config, files, ports: BTreeSet::new(), parsed })
     }
 
     /// The text, moved down to the line it stands on in the file.
-    fn resources(&mut self, node: &Node) -> Option<String> {
+    fn placed(&mut self, node: &Node) -> Option<String> {
         let text = self.text(node)?;
         let first = text.lines().next().unwrap_or_default().trim();
         let lines = self.sources.text(self.file).lines().enumerate();
@@ -104,49 +105,105 @@ impl Reader<'_> {
         Some("\n".repeat(above) + &text)
     }
 
-    fn test(&mut self, node: &Node) -> Option<Test> {
-        self.object(node, &["name", "rules", "engines", "request", "expect", "known_failure"])?;
-        let mut rules = Vec::new();
-        if let Some(rules_node) = node.get("rules") {
-            rules = self.texts(rules_node);
-            if rules.is_empty() {
-                self.error(rules_node.span, "`rules` must name at least one row of the specification");
-            }
-            for rule in rules.iter().filter(|rule| !is_row(rule)) {
-                self.error(
-                    rules_node.span,
-                    format!("`{rule}` is no row of the specification, such as `VH-03`"),
-                );
+    fn test(&mut self, node: &Node, setups: &mut Vec<Setup>) -> Option<Test> {
+        let fields = [
+            &["name", "rules", "only_native", "only_envoy", "request", "upstream", "expect", "known_failure"],
+            SETUP.as_slice(),
+        ]
+        .concat();
+        self.object(node, &fields)?;
+        let rules = match node.get("rules") {
+            Some(rules) => self.rules(rules),
+            None => Vec::new(),
+        };
+        let mut only = None;
+        for (name, engine) in [("only_native", EngineKind::Native), ("only_envoy", EngineKind::Envoy)] {
+            if let Some(reason) = node.get(name) {
+                if only.is_some() {
+                    self.error(reason.span, "a test that no engine runs is none");
+                }
+                only = Some((engine, self.text(reason)?));
             }
         }
-        let engines: BTreeSet<EngineKind> = match node.get("engines") {
-            Some(list) => self.words(list, &ENGINES).into_iter().collect(),
-            None => ENGINES.iter().map(|(_, engine)| *engine).collect(),
+        let setup = if SETUP.iter().any(|name| node.get(name).is_some()) {
+            setups.push(self.setup(node, setups.first())?);
+            setups.len() - 1
+        } else {
+            0
         };
-        let request = self.required(node, "request")?;
-        let request = self.request(request)?;
+        let (request, tls) = match node.get("request") {
+            Some(request) => {
+                let (request, tls) = self.request(request)?;
+                if let Some(setup) = setups.get_mut(setup) {
+                    setup.ports.insert(request.port);
+                }
+                (Some(request), tls)
+            }
+            None => (None, None),
+        };
+        let draws = node.get("request").and_then(|request| request.get("random"));
+        if let Some(random) = draws.filter(|_| !matches!(only, Some((EngineKind::Native, _)))) {
+            self.error(random.span, "what is drawn can only be chosen with `only_native`");
+        }
+        let upstream = match node.get("upstream") {
+            Some(upstream) => self.upstream(upstream)?,
+            None => UpstreamReply::default(),
+        };
         let expect_node = self.required(node, "expect")?;
         let expect = self.expectations(expect_node)?;
-        if engines.contains(&EngineKind::Native) {
-            let envoy_only =
-                [&expect.istio, &expect.standalone].into_iter().flatten().any(|expect| match expect {
-                    Expect::Closed => true,
-                    Expect::Forward { headers, .. } => !headers.is_empty(),
-                    Expect::Respond { .. } => false,
-                });
-            if envoy_only {
-                self.error(
-                    expect_node.span,
-                    "`closed` and `headers` can only be told with `engines: [envoy]`",
-                );
-            }
+        let expects: Vec<&Expect> = [&expect.istio, &expect.standalone].into_iter().flatten().collect();
+        let of_request = |expect: &&Expect| !matches!(expect, Expect::Generated(_));
+        if request.is_none() && expects.iter().any(of_request) {
+            self.error(node.span, "`request` is missing");
+        }
+        if request.is_some() && !expects.iter().all(of_request) {
+            self.error(expect_node.span, "this is expected of resources; leave out `request`");
+        }
+        if setups.get(setup).is_some_and(|setup| setup.resources.is_empty() && setup.files.is_empty()) {
+            self.error(node.span, "`resources` or `files` must be given, here or at the top of the file");
         }
         let known_failure = match node.get("known_failure") {
             Some(reason) => Some(self.text(reason)?),
             None => None,
         };
         let name = self.required_text(node, "name")?;
-        Some(Test { name, line: node.span.line, rules, engines, request, expect, known_failure })
+        let line = node.span.line;
+        Some(Test { name, line, rules, only, setup, request, tls, upstream, expect, known_failure })
+    }
+
+    fn rules(&mut self, node: &Node) -> Vec<Rule> {
+        let texts = self.texts(node);
+        if texts.is_empty() {
+            self.error(node.span, "`rules` must name at least one row of the specification");
+        }
+        let mut rules = Vec::new();
+        for text in texts {
+            let (id, negative) = match text.strip_prefix("not ") {
+                Some(id) => (id, true),
+                None => (text.as_str(), false),
+            };
+            if !is_row(id) {
+                let message = format!("`{text}` is no row of the specification, such as `VH-03`");
+                self.error(node.span, message);
+            }
+            rules.push(Rule { id: id.to_owned(), negative });
+        }
+        rules
+    }
+
+    fn upstream(&mut self, node: &Node) -> Option<UpstreamReply> {
+        self.object(node, &["status", "headers", "delay"])?;
+        let mut reply = UpstreamReply::default();
+        if let Some(status) = node.get("status") {
+            reply.status = self.number(status, 200..=599)?;
+        }
+        if let Some(headers) = node.get("headers") {
+            reply.headers = self.lines(headers)?;
+        }
+        if let Some(delay) = node.get("delay") {
+            reply.delay = self.time(delay)?;
+        }
+        Some(reply)
     }
 
     /// A failure is named by its test, so two can't have one name.
@@ -163,16 +220,18 @@ impl Reader<'_> {
         }
     }
 
-    fn request(&mut self, node: &Node) -> Option<Request> {
-        self.object(node, &["url", "authority", "method", "port", "headers"])?;
+    /// The request; and its host, if the client speaks TLS.
+    fn request(&mut self, node: &Node) -> Option<(Request, Option<String>)> {
+        self.object(node, &["url", "authority", "method", "port", "headers", "random"])?;
         let url_node = self.required(node, "url")?;
         let url = self.bytes(url_node)?;
-        let Some(rest) = url.strip_prefix(b"http://") else {
-            self.error(
-                url_node.span,
-                "`url` must begin with `http://`; clients that speak TLS can't be tested yet",
-            );
-            return None;
+        let (rest, tls) = match (url.strip_prefix(b"http://"), url.strip_prefix(b"https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => {
+                self.error(url_node.span, "`url` must begin with `http://` or `https://`");
+                return None;
+            }
         };
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
@@ -180,6 +239,10 @@ impl Reader<'_> {
         if !path.starts_with(b"/") || path.iter().any(u8::is_ascii_whitespace) {
             self.error(url_node.span, "the path must begin with `/` and can't hold blanks");
         }
+        let tls = tls.then(|| {
+            let host = String::from_utf8_lossy(host);
+            host.split(':').next().unwrap_or_default().to_owned()
+        });
         let authority = match node.get("authority") {
             Some(authority) => self.bytes(authority)?,
             None => host.to_vec(),
@@ -190,23 +253,46 @@ impl Reader<'_> {
         };
         let port = match node.get("port") {
             Some(port) => self.number(port, 1..=65_535)?,
+            None if tls.is_some() => 443,
             None => 80,
         };
-        let mut headers = Vec::new();
-        let headers_node = node.get("headers");
-        if let Some(headers_node) = headers_node {
-            self.map(headers_node)?;
-        }
-        for entry in headers_node.map(Node::entries).unwrap_or_default() {
-            let values = match &entry.node.value {
-                Value::List(items) => items.iter().collect(),
-                _ => vec![&entry.node],
-            };
-            for value in values {
-                headers.push((entry.key.to_ascii_lowercase(), self.bytes(value)?));
+        let headers = match node.get("headers") {
+            Some(headers) => self.lines(headers)?,
+            None => Lines::new(),
+        };
+        let random = match node.get("random") {
+            Some(random) => self.number(random, 0..=i64::MAX)?,
+            None => 0,
+        };
+        Some((Request { port, method, authority, path, headers, random }, tls))
+    }
+
+    /// Name to value, or to a list of values: a line for each.
+    fn lines(&mut self, node: &Node) -> Option<Lines> {
+        self.map(node)?;
+        let mut lines = Lines::new();
+        for entry in node.entries() {
+            for value in values(&entry.node) {
+                lines.push((entry.key.to_ascii_lowercase(), self.bytes(value)?));
             }
         }
-        Some(Request { port, method, authority, path, headers })
+        Some(lines)
+    }
+
+    /// The same, where null says that there is none.
+    fn wanted_lines(&mut self, node: &Node, field: &str) -> Option<WantedLines> {
+        let Some(node) = node.get(field) else { return Some(WantedLines::new()) };
+        self.map(node)?;
+        let mut lines = WantedLines::new();
+        for entry in node.entries() {
+            let value = if entry.node.is_null() {
+                None
+            } else {
+                Some(values(&entry.node).into_iter().map(|value| self.bytes(value)).collect::<Option<_>>()?)
+            };
+            lines.push((entry.key.to_ascii_lowercase(), value));
+        }
+        Some(lines)
     }
 
     fn expectations(&mut self, node: &Node) -> Option<Expectations> {
@@ -234,23 +320,40 @@ impl Reader<'_> {
             }
             return Some(Expect::Closed);
         }
+        if let Some(shares) = node.get("shares") {
+            self.object(node, &["shares"])?;
+            return self.shares(shares).map(Expect::Shares);
+        }
+        if ["error", "warning", "note", "clusters"].iter().any(|name| node.entry(name).is_some()) {
+            return self.output(node).map(Expect::Generated);
+        }
         let status = match node.get("status") {
             Some(status) => Some(self.number(status, 100..=599)?),
             None => None,
         };
+        let effects = Box::new(self.effects(node)?);
         let Some(cluster) = node.get("cluster") else {
-            self.object(node, &["status", "reason", "body"])?;
+            self.object(node, &["status", "reason", "body", "response_headers", "grpc_status", "delay"])?;
             let Some(status) = status else {
-                self.error(node.span, "`cluster`, `status` or `closed` must be given");
+                self.error(
+                    node.span,
+                    "`cluster`, `status`, `closed`, `shares`, `error`, `warning`, `note` or `clusters` must be given",
+                );
                 return None;
             };
             let mut text = |name: &str| match node.get(name) {
                 Some(node) => self.text(node).map(Some),
                 None => Some(None),
             };
-            return Some(Expect::Respond { status, reason: text("reason")?, body: text("body")? });
+            let (reason, body) = (text("reason")?, text("body")?);
+            return Some(Expect::Respond { status, reason, body, effects });
         };
-        self.object(node, &["cluster", "authority", "path", "dials", "status", "headers"])?;
+        let fields = [
+            &["cluster", "authority", "path", "dials", "status", "headers"],
+            ["response_headers", "grpc_status", "delay", "timeout", "retries", "attempts", "mirrors"]
+                .as_slice(),
+        ];
+        self.object(node, &fields.concat())?;
         let mut bytes = |name: &str| match node.get(name) {
             Some(node) => self.bytes(node).map(Some),
             None => Some(None),
@@ -260,15 +363,137 @@ impl Reader<'_> {
             Some(dials) => Some(self.text(dials)?),
             None => None,
         };
-        let mut headers = Vec::new();
-        if let Some(node) = node.get("headers") {
-            self.map(node)?;
-            for entry in node.entries() {
-                let value = if entry.node.is_null() { None } else { Some(self.bytes(&entry.node)?) };
-                headers.push((entry.key.to_ascii_lowercase(), value));
+        let headers = self.wanted_lines(node, "headers")?;
+        let cluster = self.text(cluster)?;
+        Some(Expect::Forward { cluster, authority, path, dials, status, headers, effects })
+    }
+
+    fn effects(&mut self, node: &Node) -> Option<WantedEffects> {
+        let mut effects = WantedEffects {
+            response_headers: self.wanted_lines(node, "response_headers")?,
+            ..WantedEffects::default()
+        };
+        if let Some(status) = node.get("grpc_status") {
+            effects.grpc_status = Some(self.number(status, 0..=16)?);
+        }
+        if let Some(delay) = node.get("delay") {
+            effects.delay = Some(self.time(delay)?);
+        }
+        if let Some(timeout) = node.get("timeout") {
+            effects.timeout = Some(self.time(timeout)?);
+        }
+        if let Some(retries) = node.get("retries") {
+            effects.retries = Some(self.retries(retries)?);
+        }
+        if let Some(attempts) = node.get("attempts") {
+            effects.attempts = Some(self.number(attempts, 0..=20)?);
+        }
+        if let Some(mirrors) = node.get("mirrors") {
+            effects.mirrors = self.texts(mirrors);
+        }
+        Some(effects)
+    }
+
+    fn retries(&mut self, node: &Node) -> Option<Retries> {
+        match node.as_str() {
+            Some("default") => return Some(Retries::Default),
+            Some("none") => return Some(Retries::Off),
+            _ => {}
+        }
+        self.object(
+            node,
+            &[
+                "attempts",
+                "retry_on",
+                "status_codes",
+                "per_try_timeout",
+                "previous_hosts",
+                "remote_localities",
+                "backoff",
+            ],
+        )?;
+        let attempts = self.required(node, "attempts")?;
+        let mut policy = RetryPolicy {
+            attempts: self.number(attempts, 1..=1000)?,
+            on: self.required_text(node, "retry_on")?,
+            ..RetryPolicy::default()
+        };
+        if let Some(codes) = node.get("status_codes") {
+            let codes: Option<Vec<u16>> =
+                codes.items().iter().map(|code| self.number(code, 100..=599)).collect();
+            policy.status_codes = codes?.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+        }
+        if let Some(limit) = node.get("per_try_timeout") {
+            policy.per_try_timeout = Some(self.time(limit)?);
+        }
+        if let Some(backoff) = node.get("backoff") {
+            policy.backoff = Some(self.time(backoff)?);
+        }
+        policy.previous_hosts = node.get("previous_hosts").and_then(Node::as_bool).unwrap_or(false);
+        policy.remote_localities = node.get("remote_localities").and_then(Node::as_bool).unwrap_or(false);
+        Some(Retries::These(policy))
+    }
+
+    fn shares(&mut self, node: &Node) -> Option<Vec<(String, u32)>> {
+        self.map(node)?;
+        let mut shares = Vec::new();
+        for entry in node.entries() {
+            shares.push((entry.key.clone(), self.number(&entry.node, 0..=100)?));
+        }
+        if shares.iter().map(|(_, share)| share).sum::<u32>() != 100 {
+            self.error(node.span, "shares must add up to 100");
+        }
+        Some(shares)
+    }
+
+    fn output(&mut self, node: &Node) -> Option<WantedOutput> {
+        self.object(node, &["error", "warning", "note", "clusters"])?;
+        let mut output = WantedOutput::default();
+        if let Some(errors) = node.get("error") {
+            output.errors = self.findings(errors)?;
+        }
+        for (name, severity) in [("warning", Severity::Warning), ("note", Severity::Note)] {
+            if let Some(findings) = node.get(name) {
+                output.others.push((severity, self.findings(findings)?));
             }
         }
-        Some(Expect::Forward { cluster: self.text(cluster)?, authority, path, dials, status, headers })
+        if let Some(clusters) = node.get("clusters") {
+            self.map(clusters)?;
+            for entry in clusters.entries() {
+                let wanted = if entry.node.is_null() { None } else { Some(json(&entry.node)) };
+                output.clusters.push((entry.key.clone(), wanted));
+            }
+        }
+        Some(output)
+    }
+
+    /// One, or a list.
+    fn findings(&mut self, node: &Node) -> Option<Vec<WantedFinding>> {
+        values(node).into_iter().map(|one| self.finding(one)).collect()
+    }
+
+    fn finding(&mut self, node: &Node) -> Option<WantedFinding> {
+        if !matches!(node.value, Value::Map(_)) {
+            return Some(WantedFinding { text: Some(self.text(node)?), about: [const { None }; 3] });
+        }
+        let names = ABOUT.map(|(name, _)| name);
+        self.object(node, &[&["text"], names.as_slice()].concat())?;
+        let mut text = |name: &str| match node.get(name) {
+            Some(node) => self.text(node).map(Some),
+            None => Some(None),
+        };
+        let [resource, field, rule] = names.map(&mut text);
+        Some(WantedFinding { text: text("text")?, about: [resource?, field?, rule?] })
+    }
+
+    /// A time span, such as `300ms`.
+    fn time(&mut self, node: &Node) -> Option<Duration> {
+        let text = self.text(node)?;
+        let nanoseconds = duration::nanoseconds(&text).and_then(|number| u64::try_from(number).ok());
+        if nanoseconds.is_none() {
+            self.error(node.span, "this must be a time span, such as `300ms`");
+        }
+        nanoseconds.map(Duration::from_nanos)
     }
 
     fn error(&mut self, span: Span, message: impl Into<String>) {
@@ -344,7 +569,7 @@ impl Reader<'_> {
         found
     }
 
-    fn number(&mut self, node: &Node, range: std::ops::RangeInclusive<i64>) -> Option<u16> {
+    fn number<T: TryFrom<i64>>(&mut self, node: &Node, range: std::ops::RangeInclusive<i64>) -> Option<T> {
         let found =
             node.as_int().filter(|number| range.contains(number)).and_then(|number| number.try_into().ok());
         if found.is_none() {
@@ -366,7 +591,28 @@ impl Reader<'_> {
 
 const PROFILES: [(&str, Profile); 2] = [("istio", Profile::Istio), ("standalone", Profile::Standalone)];
 
-const ENGINES: [(&str, EngineKind); 2] = [("native", EngineKind::Native), ("envoy", EngineKind::Envoy)];
+/// What `config-gen` is given: by the file to all tests, by a test to itself.
+const SETUP: [&str; 4] = ["options", "resources", "mesh_config", "files"];
+
+/// The items of a list, or the one value.
+fn values(node: &Node) -> Vec<&Node> {
+    match &node.value {
+        Value::List(items) => items.iter().collect(),
+        _ => vec![node],
+    }
+}
+
+fn json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Int(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json(&entry.node))).collect(),
+    }
+}
 
 /// `VH-03`, `VS-MATCH-12`, `DR-TLS-08`, `VAL-00f`.
 fn is_row(text: &str) -> bool {
@@ -421,9 +667,31 @@ tests:
   expect: {istio: {cluster: c, path: /y}, standalone: {status: 502, reason: r}}
 - name: u
   rules: [VAL-00f]
-  engines: [envoy]
+  only_envoy: why
   request: {url: http://a, method: PUT, port: 81}
   expect: {closed: true}
+- name: v
+  rules: [not VH-01]
+  resources: |
+    c: d
+  options: [--namespace, ns]
+  upstream: {status: 503, headers: {x: v}, delay: 1.5s}
+  request: {url: https://s.t:1/}
+  expect:
+    cluster: c
+    headers: {x: [a, b], z: null}
+    retries: {attempts: 2, retry_on: reset, status_codes: [503], per_try_timeout: 10ms}
+    timeout: 1s
+    attempts: 3
+    mirrors: [m]
+- name: w
+  expect:
+    error: [one, {text: two, resource: A b/c, field: f, rule: VH-01}]
+    warning: []
+    clusters: {a: {b: [1, "2", null]}, c: null}
+- name: x
+  request: {url: http://a}
+  expect: {shares: {c: 25, "503": 75}}
 "#;
 
     #[test]
@@ -431,25 +699,42 @@ tests:
         let (files, wrong) = read(GOOD);
         assert_eq!(wrong, "");
         let file = &files[0];
-        assert_eq!(file.resources.as_deref(), Some("\n\n\na: b\n"));
-        assert_eq!(file.ports(), BTreeSet::from([80, 81]));
+        let [setup, own] = file.setups.as_slice() else { panic!("{:?}", file.setups) };
+        assert_eq!(setup.resources, ["\n\n\na: b\n"]);
+        assert_eq!((&setup.ports, &own.ports), (&BTreeSet::from([80, 81]), &BTreeSet::from([443])));
+        assert_eq!(own.resources.len(), 2);
+        assert_eq!(own.read_options().default_namespace, "ns");
         let test = &file.tests[0];
-        assert_eq!((test.line, test.request.authority.as_slice()), (6, b"q\xff\\".as_slice()));
-        assert_eq!(test.request.path, b"/x?y");
-        assert_eq!(
-            test.request.headers,
-            [("x-u".to_owned(), b"a".to_vec()), ("x-u".to_owned(), b"b\0".to_vec())]
-        );
+        let request = test.request.as_ref().unwrap();
+        assert_eq!((test.line, request.authority.as_slice()), (6, b"q\xff\\".as_slice()));
+        assert_eq!(request.path, b"/x?y");
+        assert_eq!(request.headers, [("x-u".to_owned(), b"a".to_vec()), ("x-u".to_owned(), b"b\0".to_vec())]);
         assert!(
             matches!(&test.expect.istio, Some(Expect::Forward { path: Some(path), .. }) if path == b"/y")
         );
         assert!(matches!(test.expect.standalone, Some(Expect::Respond { status: 502, .. })));
-        assert_eq!(file.selected(EngineKind::Native, Profile::Istio).count(), 1);
-        assert_eq!(file.selected(EngineKind::Envoy, Profile::Istio).count(), 2);
+        assert_eq!(file.selected(EngineKind::Native, Profile::Istio).count(), 4);
+        assert_eq!(file.selected(EngineKind::Envoy, Profile::Istio).count(), 5);
+        assert_eq!(file.groups(EngineKind::Envoy, Profile::Istio).len(), 2);
+        let request = file.tests[1].request.as_ref().unwrap();
+        assert_eq!((request.authority.as_slice(), request.path.as_slice()), (&b"a"[..], &b"/"[..]));
+        let test = &file.tests[2];
+        assert_eq!(test.rules, [Rule { id: "VH-01".to_owned(), negative: true }]);
+        assert_eq!(test.tls.as_deref(), Some("s.t"));
+        assert_eq!(test.upstream.delay, Duration::from_millis(1500));
+        let Some(Expect::Forward { headers, effects, .. }) = &test.expect.istio else { panic!("{test:?}") };
+        let both = Some(vec![b"a".to_vec(), b"b".to_vec()]);
+        assert_eq!(headers, &[("x".to_owned(), both), ("z".to_owned(), None)]);
         assert_eq!(
-            (file.tests[1].request.authority.as_slice(), file.tests[1].request.path.as_slice()),
-            (&b"a"[..], &b"/"[..])
+            effects.retries.as_ref().map(ToString::to_string).as_deref(),
+            Some("2 on reset, status codes 503, 10ms for each")
         );
+        assert_eq!((effects.attempts, effects.timeout), (Some(3), Some(Duration::from_secs(1))));
+        let Some(Expect::Generated(output)) = &file.tests[3].expect.istio else { panic!("{file:?}") };
+        assert_eq!(output.errors.len(), 2);
+        assert_eq!(output.others, [(Severity::Warning, vec![])]);
+        assert_eq!(output.clusters[0].1, Some(serde_json::json!({"b": [1, "2", null]})));
+        assert!(matches!(&file.tests[4].expect.istio, Some(Expect::Shares(shares)) if shares.len() == 2));
     }
 
     #[test]
@@ -470,23 +755,37 @@ tests:
             ("name: u", "name: t", "10: there are two tests `t`\n"),
             ("[VH-03]", "[VH3]", "7: `VH3` is no row of the specification, such as `VH-03`\n"),
             ("[VH-03]", "[]", "7: `rules` must name at least one row of the specification\n"),
-            (
-                "http://a,",
-                "https://a,",
-                "13: `url` must begin with `http://`; clients that speak TLS can't be tested yet\n",
-            ),
+            ("http://a,", "ftp://a,", "13: `url` must begin with `http://` or `https://`\n"),
             ("path: /y", "pth: /y", "9: the field `pth` is not known here\n"),
             ("status: 502", "status: 99", "9: this must be a number from 100 to 599\n"),
-            ("status: 502, ", "", "9: `cluster`, `status` or `closed` must be given\n"),
-            ("q\\xff", "q\\f", "8: behind a backslash must stand `xNN` (a byte) or another backslash\n"),
             (
-                "  engines: [envoy]\n",
+                "status: 502, ",
                 "",
-                "13: `closed` and `headers` can only be told with `engines: [envoy]`\n",
+                "9: `cluster`, `status`, `closed`, `shares`, `error`, `warning`, `note` or `clusters` must be given\n",
             ),
+            ("q\\xff", "q\\f", "8: behind a backslash must stand `xNN` (a byte) or another backslash\n"),
+            ("method: PUT", "random: 1", "13: what is drawn can only be chosen with `only_native`\n"),
+            (
+                "  only_envoy: why\n",
+                "  only_envoy: why\n  only_native: why\n",
+                "12: a test that no engine runs is none\n",
+            ),
+            ("  request: {url: http://a}\n", "", "34: `request` is missing\n"),
+            ("delay: 1.5s", "delay: 1.5", "20: this must be a string, not a number\n"),
+            ("\"503\": 75", "\"503\": 7", "36: shares must add up to 100\n"),
             ("port: 81", "port: 0", "13: this must be a number from 1 to 65535\n"),
             ("[a, 'b\\x00']", "1", "8: this must be a string, not a whole number\n"),
-            ("resources: |\n  a: b\n", "", "2: `resources` or `files` must be given\n"),
+            (
+                "resources: |\n  a: b\ntests",
+                "tests",
+                &[4, 8, 27, 32]
+                    .map(|line| {
+                        format!(
+                            "{line}: `resources` or `files` must be given, here or at the top of the file\n"
+                        )
+                    })
+                    .concat(),
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let (files, wrong) = read(&GOOD.replace(from, to));

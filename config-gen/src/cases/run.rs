@@ -1,111 +1,338 @@
 //! Cases natively: the engine as a library, with the config that the generator makes.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use portolan_engine::{Decision, Engine, NoTrace, Request as EngineRequest, Trace};
+use portolan_engine::config::Mode;
+use portolan_engine::{
+    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, Request as EngineRequest, Trace, headers,
+};
 
-use super::outcome::{Report, Seen};
-use super::{CaseFile, EngineKind, Request};
+use super::effects::{self, Headers, Lines};
+use super::outcome::Report;
+use super::{
+    CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
+    UpstreamReply,
+};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::emit;
+use crate::emit::listener::carries_http;
+use crate::explain::{self, Chain};
 use crate::input;
-use crate::mesh_config::MeshConfig;
+use crate::mesh_config::{self, MeshConfig};
 use crate::options::{Options, Profile};
 use crate::plan::Plan;
 
-/// What the resources of a case file come to in one profile.
+/// What the resources of a case come to in one profile.
 #[derive(Debug)]
 pub struct Prepared {
     /// The options in force.
     pub options: Options,
-    /// What they came to.
-    pub plan: Plan,
-    engine: Engine,
+    /// What there is to say of them.
+    pub findings: Vec<Finding>,
+    planned: Result<(Plan, Engine), String>,
 }
 
-/// Reads and plans the resources of `file`.
+/// Reads and plans the resources of `setup`, which is of the file at `path`.
 ///
 /// # Errors
 ///
-/// What is wrong with them, ready to print.
-pub fn prepare(file: &CaseFile, profile: Profile) -> Result<Prepared, String> {
-    let files: &[PathBuf] = &file.files;
-    let mut sources = input::files::collect(files).map_err(|error| error.to_string())?;
-    if let Some(resources) = &file.resources {
-        sources.add(file.path.clone(), resources.clone());
+/// A file can't be read.
+pub fn prepare(path: &str, setup: &Setup, profile: Profile) -> Result<Prepared, String> {
+    let mut sources = input::files::collect(&setup.files).map_err(|error| error.to_string())?;
+    for resources in &setup.resources {
+        sources.add(path, resources.clone());
     }
-    let read = input::read(sources, &file.read_options());
-    let options = MeshConfig::default().options(file.options(profile), &read);
-    let fail = |errors: Diagnostics| match errors.is_empty() {
-        true => Ok(()),
-        false => Err(errors.render(&read.sources)),
+    let mut read = input::read(sources, &setup.read_options());
+    let mesh = match &setup.mesh_config {
+        Some(text) => mesh_config::read(path, text, &mut read),
+        None => MeshConfig::default(),
     };
-    let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
-    let mut errors = Diagnostics::new();
-    errors.extend(read.diagnostics.iter().filter(|diagnostic| is_error(diagnostic)).cloned());
-    fail(errors)?;
-    let mut found = Diagnostics::new();
-    let plan = Plan::of(&read.resources(), &options, &mut found);
-    let mut errors = Diagnostics::new();
-    errors.extend(found.into_iter().filter(is_error).map(|diagnostic| read.locate(diagnostic)));
-    fail(errors)?;
-    let engine =
-        Engine::new(plan.proxy_config(&options)).map_err(|error| format!("plugin config: {error}"))?;
-    Ok(Prepared { options, plan, engine })
+    mesh.apply(&mut read);
+    let options = mesh.options(setup.options(profile), &read);
+    let mut diagnostics = read.diagnostics.clone();
+    let mut plan = None;
+    if !diagnostics.has_errors() {
+        let mut found = Diagnostics::new();
+        plan = Some(Plan::of(&read.resources(), &options, &mut found));
+        diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
+    }
+    let planned = match plan {
+        Some(plan) if !diagnostics.has_errors() => match Engine::new(plan.proxy_config(&options)) {
+            Ok(engine) => Ok((plan, engine)),
+            Err(error) => Err(format!("plugin config: {error}")),
+        },
+        _ => {
+            let is_error = |one: &&Diagnostic| one.severity == Severity::Error;
+            let mut errors = Diagnostics::new();
+            errors.extend(diagnostics.iter().filter(is_error).cloned());
+            Err(errors.render(&read.sources))
+        }
+    };
+    Ok(Prepared { options, findings: diagnostics.iter().map(Finding::of).collect(), planned })
 }
 
 impl Prepared {
-    /// What becomes of `request`, and which route decided that.
-    pub fn decide(&self, request: &Request) -> (Seen, String) {
-        decide(&self.engine, request, &mut NoTrace)
+    /// What the resources came to.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, ready to print.
+    pub fn plan(&self) -> Result<&Plan, &str> {
+        self.planned().map(|(plan, _)| plan)
+    }
+
+    fn planned(&self) -> Result<&(Plan, Engine), &str> {
+        self.planned.as_ref().map_err(String::as_str)
+    }
+
+    /// What of `expect` doesn't hold for `test`, and what there is to say besides.
+    fn check(&self, test: &Test, expect: &Expect) -> Result<(Vec<Mismatch>, String), &str> {
+        match (expect, &test.request) {
+            (Expect::Generated(wanted), _) => {
+                let clusters = match self.planned() {
+                    Ok((plan, _)) => emit::clusters(plan, &self.options),
+                    Err(_) => Vec::new(),
+                };
+                let cluster = |name: &str| clusters.iter().find(|cluster| cluster["name"] == name).cloned();
+                let why = self.planned().err().unwrap_or_default().to_owned();
+                Ok((wanted.compare(&self.findings, cluster), why))
+            }
+            (Expect::Shares(wanted), Some(request)) => {
+                let (_, engine) = self.planned()?;
+                Ok((shares_mismatches(wanted, &drawn(engine, request)), String::new()))
+            }
+            (expect, Some(request)) => {
+                let (seen, why) = self.decide(test, request)?;
+                Ok((expect.compare(test, request, &seen), why))
+            }
+            // The reader doesn't let it through.
+            (_, None) => Ok((Vec::new(), String::new())),
+        }
+    }
+
+    /// What becomes of `request` of `test`, and which route decided that.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the resources, ready to print.
+    pub fn decide(&self, test: &Test, request: &Request) -> Result<(Seen, String), &str> {
+        let (plan, engine) = self.planned()?;
+        if let Some(host) = &test.tls {
+            let chain = explain::explain_tls(plan, &self.options, host, request.port);
+            return Ok((
+                of_tls(request, &chain, self.options.envoy.dialled_port("", request.port), host),
+                format!("{chain:?}"),
+            ));
+        }
+        if !carries_http(request.port, plan, &self.options) {
+            return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
+        }
+        let (mut seen, why) = decide(engine, request, &test.upstream, &mut NoTrace);
+        if let Seen::Forwarded { effects, .. } = &mut seen {
+            effects::add_profile(effects, plan);
+        }
+        Ok((seen, why))
+    }
+}
+
+/// What becomes of a TLS connection: none of its bytes are touched.
+fn of_tls(request: &Request, chain: &Chain, port: u16, host: &str) -> Seen {
+    let (cluster, dials) = match chain {
+        Chain::Registered { cluster_missing: true, .. } | Chain::Closed | Chain::NotTls => {
+            return Seen::Closed;
+        }
+        Chain::Registered { cluster, .. } => (cluster, None),
+        Chain::Unregistered { cluster } => (cluster, Some(format!("{host}:{port}"))),
+    };
+    Seen::Forwarded {
+        cluster: Some(cluster.clone()),
+        authority: request.authority.clone(),
+        path: request.path.clone(),
+        dials,
+        status: None,
+        headers: Some(Headers { lines: request.headers.clone(), all: true }),
+        effects: Box::default(),
     }
 }
 
 /// What `engine` makes of `request`, and which route decided that. The steps go to `trace`.
-pub(crate) fn decide<T: Trace>(engine: &Engine, request: &Request, trace: &mut T) -> (Seen, String) {
+pub(crate) fn decide<T: Trace>(
+    engine: &Engine,
+    request: &Request,
+    upstream: &UpstreamReply,
+    trace: &mut T,
+) -> (Seen, String) {
     // In the order in which Envoy hands them over.
-    let mut headers: Vec<(&[u8], &[u8])> = vec![
+    let mut lines: Vec<(&[u8], &[u8])> = vec![
         (b":authority", &request.authority),
         (b":path", &request.path),
         (b":method", request.method.as_bytes()),
         (b":scheme", b"http"),
     ];
-    headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
+    lines.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
     let view = EngineRequest {
         listener_port: request.port,
         method: request.method.as_bytes(),
         scheme: b"http",
         authority: &request.authority,
         path: &request.path,
-        headers: &headers,
-        // Nothing that a test can expect is drawn.
-        random: 0,
+        headers: &lines,
+        random: request.random,
     };
     match engine.decide(&view, trace) {
         Decision::Forward(forward) => {
-            let dials = forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii()));
-            let seen = Seen::Forwarded {
-                cluster: forward.cluster.map(str::to_owned),
-                authority: forward
-                    .authority
-                    .map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
-                path: forward.path.unwrap_or_else(|| request.path.clone()),
-                dials,
-                status: None,
-                headers: None,
-            };
-            (seen, format!("decided by: {}", forward.route))
+            let why = format!("decided by: {}", forward.route);
+            (forwarded(engine, request, upstream, forward), why)
         }
         Decision::Respond(reply) => {
             let why = format!("answered: {}", reply.details);
-            let reason = reply.cause.as_str().to_owned();
-            let body = String::from_utf8_lossy(&reply.body).into_owned();
-            (Seen::Answered { status: reply.status, reason, body }, why)
+            (answered(request, &reply), why)
         }
         Decision::Pass => {
             let reason = "left alone, as in mode `mesh`".to_owned();
-            (Seen::Answered { status: 0, reason, body: String::new() }, String::new())
+            let seen = Seen::Answered { status: 0, reason, body: String::new(), effects: Box::default() };
+            (seen, String::new())
         }
     }
+}
+
+fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forward: Forward<'_>) -> Seen {
+    let effects = Effects {
+        response_headers: Some(Headers { lines: response_headers(&forward, upstream), all: false }),
+        ..effects::of_forward(&forward)
+    };
+    // Envoy's fault filter answers after the delay (VS-FAULT-06).
+    if let Some(status) = effects::told(&forward, "x-envoy-fault-abort-request") {
+        return Seen::Answered {
+            status: status.parse().unwrap_or_default(),
+            reason: "fault_filter_abort".to_owned(),
+            body: "fault filter abort".to_owned(),
+            effects: Box::new(effects),
+        };
+    }
+    let dials = forward.dial.as_ref().map(|(host, port)| format!("{}:{port}", host.escape_ascii()));
+    Seen::Forwarded {
+        cluster: forward.cluster.map(str::to_owned),
+        authority: forward.authority.map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
+        headers: Some(Headers { lines: request_headers(engine, request, &forward), all: false }),
+        path: forward.path.unwrap_or_else(|| request.path.clone()),
+        dials,
+        status: None,
+        effects: Box::new(effects),
+    }
+}
+
+fn answered(request: &Request, reply: &LocalReply<'_>) -> Seen {
+    let grpc = request.headers.iter().any(|(name, value)| {
+        name == "content-type" && (value == b"application/grpc" || value.starts_with(b"application/grpc+"))
+    });
+    let grpc_status = grpc.then(|| reply.grpc_status.unwrap_or(grpc_status(reply.status)));
+    let lines = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+    Seen::Answered {
+        status: if grpc { 200 } else { reply.status },
+        reason: reply.cause.as_str().to_owned(),
+        // Envoy puts it into a header of gRPC.
+        body: if grpc { String::new() } else { String::from_utf8_lossy(&reply.body).into_owned() },
+        effects: Box::new(Effects {
+            response_headers: Some(Headers { lines, all: false }),
+            grpc_status: Some(grpc_status),
+            delay: Some(None),
+            ..Effects::default()
+        }),
+    }
+}
+
+/// The status of gRPC that Envoy derives for its own answers.
+fn grpc_status(status: u16) -> u8 {
+    match status {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
+    }
+}
+
+/// The headers that go upstream, but for those that Envoy itself adds and removes.
+fn request_headers(engine: &Engine, request: &Request, forward: &Forward<'_>) -> Lines {
+    let sent =
+        request.headers.iter().filter(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
+    let mut lines: Vec<(&str, Cow<'_, [u8]>)> =
+        sent.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice()))).collect();
+    HeaderChange::apply_all(&forward.headers, &mut lines);
+    // For Envoy's own filters.
+    lines.retain(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
+    if engine.sends_original_headers() {
+        if forward.authority.is_some() {
+            lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(&request.authority)));
+        }
+        if forward.path.is_some() {
+            lines.push((headers::ORIGINAL_PATH, Cow::Borrowed(&request.path)));
+        }
+    }
+    owned(lines)
+}
+
+/// The headers that the client gets of the upstream's answer.
+fn response_headers(forward: &Forward<'_>, upstream: &UpstreamReply) -> Lines {
+    let mut lines: Vec<(&str, Cow<'_, [u8]>)> = upstream
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice())))
+        .collect();
+    if let Some(response) = forward.response {
+        HeaderChange::apply_all(response.changes(), &mut lines);
+    }
+    if let Some((origin, rest)) = &forward.cors {
+        lines.retain(|(name, _)| *name != headers::ALLOW_ORIGIN);
+        lines.push((headers::ALLOW_ORIGIN, Cow::Borrowed(origin)));
+        HeaderChange::apply_all(rest.changes(), &mut lines);
+    }
+    owned(lines)
+}
+
+fn owned(lines: Vec<(&str, Cow<'_, [u8]>)>) -> Lines {
+    lines.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
+}
+
+/// How often what came of `request` when it was decided many times.
+fn drawn(engine: &Engine, request: &Request) -> BTreeMap<String, usize> {
+    const DRAWS: usize = 10_000;
+    let mut counts = BTreeMap::new();
+    let mut state = 1_u64;
+    for _ in 0..DRAWS {
+        // Knuth's MMIX generator; its upper bits are good.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let request = Request { random: state >> 16, ..request.clone() };
+        let what = match decide(engine, &request, &UpstreamReply::default(), &mut NoTrace).0 {
+            Seen::Forwarded { cluster, .. } => cluster.unwrap_or_default(),
+            Seen::Answered { status, .. } => status.to_string(),
+            Seen::Closed => "closed".to_owned(),
+        };
+        *counts.entry(what).or_default() += 1;
+    }
+    counts
+}
+
+/// What of the shares, in percent, doesn't hold for what was counted: within five standard
+/// deviations, and exactly where it is all or nothing.
+pub fn shares_mismatches(wanted: &[(String, u32)], counts: &BTreeMap<String, usize>) -> Vec<Mismatch> {
+    let total = counts.values().sum::<usize>() as f64;
+    let unknown = counts.keys().filter(|name| !wanted.iter().any(|(known, _)| known == *name));
+    let all = wanted.iter().map(|(name, share)| (name, *share)).chain(unknown.map(|name| (name, 0)));
+    let mut found = Vec::new();
+    for (name, share) in all {
+        let count = counts.get(name).copied().unwrap_or(0) as f64;
+        let part = f64::from(share) / 100.0;
+        let deviation = (total * part * (1.0 - part)).sqrt();
+        if (count - total * part).abs() > 5.0 * deviation {
+            let got = format!("{count} of {total}");
+            found.push(Mismatch::new(&format!("shares.{name}"), &format!("{share} %"), &got));
+        }
+    }
+    found
 }
 
 /// Runs all tests that can be run natively.
@@ -114,20 +341,30 @@ pub fn run(files: &[CaseFile]) -> Report {
     let mut report = Report::new(engine, files);
     for file in files {
         for &profile in &file.profiles {
-            let mut tests = file.selected(engine, profile).peekable();
-            if tests.peek().is_none() {
-                continue;
-            }
-            match prepare(file, profile) {
-                Ok(prepared) => {
-                    for (test, expect) in tests {
-                        let (seen, why) = prepared.decide(&test.request);
-                        report.add(file, profile, test, &expect.compare(&test.request, &seen), &why);
-                    }
-                }
-                Err(why) => report.add_unusable(file, profile, &why),
+            for group in file.groups(engine, profile) {
+                run_group(&group, &mut report);
             }
         }
     }
     report
+}
+
+fn run_group(group: &Group<'_>, report: &mut Report) {
+    let Group { file, setup, profile, tests } = group;
+    let prepared = match prepare(&file.path, setup, *profile) {
+        Ok(prepared) => prepared,
+        Err(why) => return report.add_unusable(group, tests.iter().map(|(test, _)| *test), &why),
+    };
+    let mut unusable = Vec::new();
+    for (test, expect) in tests {
+        match prepared.check(test, expect) {
+            Ok((found, why)) => report.add(file, *profile, test, &found, &why),
+            Err(_) => unusable.push(*test),
+        }
+    }
+    if let Err(why) = prepared.planned()
+        && !unusable.is_empty()
+    {
+        report.add_unusable(group, unusable, why);
+    }
 }

@@ -308,6 +308,7 @@ impl Typed {
             authority: sent,
             path: format!("{slash}{path}").into_bytes(),
             headers,
+            random: 0,
         };
         Ok(Asked { request, tls: tls.then(|| host.to_owned()) })
     }
@@ -369,6 +370,7 @@ mod tests {
             authority: b"other".to_vec(),
             path: b"/?x=1".to_vec(),
             headers: vec![("x-user".to_owned(), b"a \"b\"".to_vec())],
+            random: 0,
         };
         assert_eq!(asked, Asked { request, tls: None });
         assert_eq!(curl("curl a -d x").unwrap().request.method, "POST");

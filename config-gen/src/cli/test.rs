@@ -21,11 +21,8 @@ pub(super) fn run(arguments: &Test) -> Status {
         return Status::Unreadable;
     }
     let report = cases::run(&files);
-    let left_out = files
-        .iter()
-        .flat_map(|file| &file.tests)
-        .filter(|test| !test.engines.contains(&EngineKind::Native))
-        .count();
+    let left_out =
+        files.iter().flat_map(|file| &file.tests).filter(|test| !test.runs_in(EngineKind::Native)).count();
     if left_out > 0 {
         let (tests, were) = if left_out == 1 { ("test", "was") } else { ("tests", "were") };
         eprintln!("note: {left_out} {tests} that only Envoy can run {were} left out");

@@ -12,18 +12,13 @@ const NODE: &str = "portolan";
 /// A complete bootstrap.
 pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let envoy = &options.envoy;
-    let mut clusters: Vec<Value> = plan.clusters.iter().map(|entry| cluster::cluster(entry, envoy)).collect();
-    clusters.push(cluster::black_hole(envoy));
-    if options.outbound_policy() == OutboundPolicy::AllowAny {
-        clusters.push(cluster::passthrough(envoy));
-    }
     let listeners = envoy.listeners.iter().map(|listen| listener::listener(listen, plan, options));
     let mut bootstrap = json!({
         // Extension config discovery wants both.
         "node": {"id": NODE, "cluster": NODE},
         "static_resources": {
             "listeners": listeners.collect::<anyhow::Result<Vec<_>>>()?,
-            "clusters": clusters,
+            "clusters": clusters(plan, options),
         },
         "stats_config": stats_config(),
         "overload_manager": overload_manager(envoy.max_connections),
@@ -32,6 +27,17 @@ pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value>
         bootstrap.insert("admin".to_owned(), json!({"address": cluster::socket_address(admin)}));
     }
     Ok(bootstrap)
+}
+
+/// All clusters: those of the registry, and those for what isn't in it.
+pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
+    let envoy = &options.envoy;
+    let mut clusters: Vec<Value> = plan.clusters.iter().map(|entry| cluster::cluster(entry, envoy)).collect();
+    clusters.push(cluster::black_hole(envoy));
+    if options.outbound_policy() == OutboundPolicy::AllowAny {
+        clusters.push(cluster::passthrough(envoy));
+    }
+    clusters
 }
 
 /// `portolan.refused.<reason>` is one metric with a label.

@@ -7,6 +7,7 @@ mod guard;
 pub(crate) mod listener;
 mod wasm_plugin;
 
+pub(crate) use bootstrap::clusters;
 pub use wasm_plugin::WasmPluginOptions;
 
 use portolan_engine::config;

@@ -138,7 +138,7 @@ impl Explanation {
                 }
                 decision
             }
-            Seen::Answered { status, reason, body } => {
+            Seen::Answered { status, reason, body, .. } => {
                 json!({"action": "respond", "status": status, "reason": reason, "body": body})
             }
             Seen::Closed => json!({"action": "close"}),

@@ -28,6 +28,7 @@ pub(super) struct Shared {
     /// `None` answers 200 without a look at the request.
     handler: Option<Handler>,
     quiet: bool,
+    plaintext_too: bool,
     requests: Mutex<Vec<SeenRequest>>,
     pub(super) connections: AtomicU64,
     pub(super) hellos: Arc<Hellos>,
@@ -40,11 +41,12 @@ struct Peer {
 }
 
 impl Shared {
-    pub(super) fn new(name: &str, handler: Option<Handler>, quiet: bool) -> Self {
+    pub(super) fn new(name: &str, handler: Option<Handler>, quiet: bool, plaintext_too: bool) -> Self {
         Self {
             name: name.into(),
             handler,
             quiet,
+            plaintext_too,
             requests: Mutex::default(),
             connections: AtomicU64::new(0),
             hellos: Arc::new(Hellos { quiet, ..Hellos::default() }),
@@ -86,6 +88,10 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
 /// A connection that fails is the affair of its client.
 async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    let acceptor = match acceptor {
+        Some(_) if shared.plaintext_too && !begins_with_tls(&stream).await => None,
+        acceptor => acceptor,
+    };
     let Some(acceptor) = acceptor else {
         return serve(stream, Peer { tls: false, sni: None }, shared).await;
     };
@@ -93,6 +99,13 @@ async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Ar
         let sni = stream.get_ref().1.server_name().map(str::to_owned);
         serve(stream, Peer { tls: true, sni }, shared).await;
     }
+}
+
+/// Whether the client's first byte is that of a TLS handshake.
+async fn begins_with_tls(stream: &TcpStream) -> bool {
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first == [HANDSHAKE]
 }
 
 async fn serve(

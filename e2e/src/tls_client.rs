@@ -1,0 +1,83 @@
+//! A TLS client that sends what it is given, and asks for no certificate in particular.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
+
+use crate::raw::{LIMIT, Response};
+
+/// Sends a request with this server name, and reads one response; none if the connection was
+/// closed before, or the other side speaks no TLS.
+pub fn request(address: SocketAddr, server_name: &str, request: &[u8]) -> Result<Option<Response>> {
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_no_client_auth();
+    let name = ServerName::try_from(server_name.to_owned())?;
+    let connection = ClientConnection::new(Arc::new(config), name)?;
+    let stream =
+        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut stream = StreamOwned::new(connection, stream);
+    let mut received = Vec::new();
+    let mut closed = stream.write_all(request).is_err();
+    while !closed && Response::parse(&received, false, false)?.is_none() {
+        let mut buffer = [0; 16 * 1024];
+        match stream.read(&mut buffer) {
+            Ok(0) => closed = true,
+            Ok(length) => received.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                bail!("{address} had {LIMIT:?} and sent only: {}", received.escape_ascii())
+            }
+            Err(_) => closed = true,
+        }
+    }
+    if received.is_empty() { Ok(None) } else { Response::parse(&received, closed, false) }
+}
+
+/// Takes every certificate.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

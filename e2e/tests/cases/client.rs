@@ -1,0 +1,207 @@
+//! Sends the requests of tests, and reads what came of them: from the answer, from the upstreams
+//! and from Envoy's access log.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use config_gen::cases::{Effects, Expect, Headers, Request, Seen, Test, UpstreamReply};
+use portolan_e2e::process::poll;
+use portolan_e2e::raw::{self, Head, Response};
+use portolan_e2e::{Portolan, tls_client};
+use serde_json::Value;
+
+use crate::world::World;
+
+/// How many requests it takes to tell shares.
+const MANY: usize = 600;
+
+/// How long a line of the access log, or a copy of a request, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Client<'a> {
+    portolan: &'a Portolan,
+    world: &'a World,
+    /// Lines of the access log about HTTP that were read.
+    read: Cell<usize>,
+    /// Lines about TLS.
+    connections: HashSet<String>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(portolan: &'a Portolan, world: &'a World) -> Self {
+        Self { portolan, world, read: Cell::new(0), connections: HashSet::new() }
+    }
+
+    /// Sends the request of `test`; what came of it, and Envoy's own words.
+    pub(crate) fn send(&mut self, test: &Test, request: &Request, expect: &Expect) -> Result<(Seen, String)> {
+        self.world.begin(&test.upstream);
+        let address = self.portolan.listener(request.port)?;
+        let start = Instant::now();
+        let response = match &test.tls {
+            Some(name) => tls_client::request(address, name, &bytes(request))?,
+            None => exchange(address, request)?,
+        };
+        let elapsed = start.elapsed();
+        let Some(response) = response else { return Ok((Seen::Closed, String::new())) };
+        // Without the filter there is no line.
+        if matches!(expect, Expect::Closed) {
+            let (status, body) = (response.status, response.text());
+            let seen = Seen::Answered { status, reason: String::new(), body, effects: Box::default() };
+            return Ok((seen, String::new()));
+        }
+        let line = match &test.tls {
+            Some(name) => self.connection(name)?,
+            None => self.lines(1)?.pop().context("no line")?,
+        };
+        let seen = self.seen(test, request, expect, &response, elapsed, &line)?;
+        Ok((seen, format!("access log: {line}")))
+    }
+
+    fn seen(
+        &self,
+        test: &Test,
+        request: &Request,
+        expect: &Expect,
+        response: &Response,
+        elapsed: Duration,
+        line: &Value,
+    ) -> Result<Seen> {
+        let text = |name: &str| line[name].as_str().map(str::to_owned);
+        let cluster = text("upstream_cluster");
+        let copies = match expect {
+            Expect::Forward { effects, .. } => effects.mirrors.len(),
+            _ => 0,
+        };
+        if copies > 0 {
+            poll(PATIENCE, || (self.world.arrived(cluster.as_deref()).1.len() >= copies).then_some(()));
+        } else if self.world.mirrors {
+            // One that isn't expected shall be seen, too.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (arrived, mirrors) = self.world.arrived(cluster.as_deref());
+        let effects = Effects {
+            response_headers: Some(headers(response)),
+            grpc_status: Some(response.header("grpc-status").and_then(|status| status.parse().ok())),
+            elapsed: Some(elapsed),
+            attempts: Some(arrived.len()),
+            mirrors: Some(mirrors),
+            ..Effects::default()
+        };
+        let reason = text("reason").unwrap_or_default();
+        // Envoy's fault filter answers what the filter has decided.
+        if text("decision").is_none() || reason == "fault_filter_abort" {
+            ensure!(arrived.is_empty(), "it was refused, and arrived all the same");
+            let reason = reason.split('{').next().unwrap_or_default().to_owned();
+            let (status, body) = (response.status, response.text());
+            return Ok(Seen::Answered { status, reason, body, effects: Box::new(effects) });
+        }
+        let cluster = match cluster {
+            // Envoy doesn't tell the name of a cluster that isn't there.
+            None if text("response_flags").as_deref() == Some("NC") => None,
+            cluster => Some(cluster.unwrap_or_else(|| "(none)".to_owned())),
+        };
+        let (authority, path, headers) = match arrived.last() {
+            None if test.tls.is_some() => (request.authority.clone(), request.path.clone(), None),
+            None => {
+                let bytes = |name: &str| text(name).unwrap_or_default().into_bytes();
+                (bytes("authority"), bytes("path"), None)
+            }
+            Some(seen) => {
+                let originated = cluster.as_deref().is_some_and(|cluster| self.world.originates_tls(cluster));
+                ensure!(seen.tls == (originated || test.tls.is_some()), "it arrived with TLS: {}", seen.tls);
+                let headers = Headers { lines: seen.headers.clone(), all: true };
+                (seen.host.clone().into_bytes(), seen.path.clone().into_bytes(), Some(headers))
+            }
+        };
+        let upstream = text("upstream").filter(|_| cluster.as_deref() == Some("PassthroughCluster"));
+        Ok(Seen::Forwarded {
+            dials: upstream.and_then(|upstream| Some(self.world.dialled(upstream.parse().ok()?))),
+            cluster,
+            authority,
+            path,
+            status: Some(response.status),
+            headers,
+            effects: Box::new(effects),
+        })
+    }
+
+    /// Sends a request many times; how often what came of it.
+    pub(crate) fn count(&mut self, request: &Request) -> Result<BTreeMap<String, usize>> {
+        self.world.begin(&UpstreamReply::default());
+        raw::repeat(self.portolan.listener(request.port)?, &bytes(request), MANY)?;
+        let mut counts = BTreeMap::new();
+        for line in self.lines(MANY)? {
+            let what = match line["upstream_cluster"].as_str() {
+                Some(cluster) => cluster.to_owned(),
+                None => line["response_code"].to_string(),
+            };
+            *counts.entry(what).or_default() += 1;
+        }
+        Ok(counts)
+    }
+
+    /// The next lines of the access log about HTTP requests. Each has one, in their order.
+    fn lines(&self, count: usize) -> Result<Vec<Value>> {
+        let read = self.read.get();
+        let found = poll(PATIENCE, || {
+            let mut lines = self.portolan.access_log();
+            lines.retain(|line| line.get("method").is_some());
+            let new = lines.split_off(read.min(lines.len()));
+            (new.len() >= count).then_some(new)
+        });
+        let mut lines = found.with_context(|| {
+            let last = self.portolan.access_log().pop();
+            format!("no {count} new lines in the access log; the last one is {last:?}")
+        })?;
+        lines.truncate(count);
+        self.read.set(read + count);
+        Ok(lines)
+    }
+
+    /// The line about a TLS connection with this server name that was passed through.
+    fn connection(&mut self, name: &str) -> Result<Value> {
+        let line = self.portolan.access_log_line(|line| {
+            line["server_name"] == name
+                && line["upstream"].is_string()
+                && !self.connections.contains(&line.to_string())
+        })?;
+        self.connections.insert(line.to_string());
+        Ok(line)
+    }
+}
+
+fn headers(response: &Response) -> Headers {
+    let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
+    let lines = response.headers.iter().map(|(key, value)| (name(key), value.clone())).collect();
+    Headers { lines, all: true }
+}
+
+fn bytes(request: &Request) -> Vec<u8> {
+    Head::new(&request.method, &request.path)
+        .header("Host", &request.authority)
+        .headers(&request.headers)
+        .finish()
+}
+
+/// One request on a connection of its own; none if it was closed without an answer.
+fn exchange(address: SocketAddr, request: &Request) -> Result<Option<Response>> {
+    let bytes = match raw::exchange(address, &bytes(request)) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let kind = error.root_cause().downcast_ref().map(std::io::Error::kind);
+            if matches!(kind, Some(ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)) {
+                return Ok(None);
+            }
+            return Err(error);
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let response = Response::parse(&bytes, true, request.method == "HEAD")?;
+    Ok(Some(response.with_context(|| format!("no full response: {}", bytes.escape_ascii()))?))
+}

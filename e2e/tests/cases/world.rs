@@ -1,0 +1,201 @@
+//! What stands for the internet: DNS, and an upstream for each port of each registered host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use config_gen::cases::{Expect, Group, UpstreamReply};
+use config_gen::options::EnvoyOptions;
+use config_gen::plan::{Address, Discovery, Plan};
+use portolan_e2e::{Ca, DnsServer, Identity, Reply, Scratch, SeenRequest, Setup, Upstream};
+use serde_json::Value;
+
+pub(crate) struct World {
+    dns: DnsServer,
+    reply: Arc<Mutex<UpstreamReply>>,
+    /// By `HOST:PORT`.
+    registered: BTreeMap<String, Upstream>,
+    /// Clusters, and which of [`Self::registered`] they lead to.
+    clusters: BTreeMap<String, BTreeSet<String>>,
+    /// Clusters that originate TLS.
+    originating: BTreeSet<String>,
+    /// For hosts outside the registry: one for each listener port.
+    passthrough: BTreeMap<u16, Upstream>,
+    /// Hosts outside the registry have an address each, so that one can tell which was dialled.
+    dialled: BTreeMap<IpAddr, String>,
+    /// Requests may go to mirrors, which takes its time.
+    pub(crate) mirrors: bool,
+    scratch: Scratch,
+}
+
+impl World {
+    pub(crate) fn start(group: &Group<'_>, plan: &Plan) -> Result<Self> {
+        // Certificates for the registered hosts and no others.
+        let secured =
+            plan.clusters.iter().filter_map(|cluster| Some((host(&cluster.name), cluster.tls.as_ref()?)));
+        let names = secured.flat_map(|(host, tls)| {
+            let names = tls.subject_alt_names.iter().map(String::as_str);
+            [host].into_iter().chain(tls.sni.as_deref()).chain(names)
+        });
+        let names: BTreeSet<&str> = names.chain(["nobody.invalid"]).collect();
+        let ca = Ca::new()?;
+        let identity = ca.issue(&Vec::from_iter(names))?;
+        let scratch = Scratch::new()?;
+        ca.write_bundle(scratch.path().join("ca.pem"))?;
+        let reply = Arc::<Mutex<UpstreamReply>>::default();
+        let mut world = Self {
+            dns: DnsServer::start(&[])?,
+            registered: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            originating: BTreeSet::new(),
+            passthrough: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            mirrors: plan.profiles.iter().any(|profile| !profile.mirrors.is_empty()),
+            reply,
+            scratch,
+        };
+        world.register(plan, &identity)?;
+        for port in &group.setup.ports {
+            world.passthrough.insert(*port, world.upstream(&identity)?);
+        }
+        let tests = group.file.tests.iter();
+        for expect in tests.flat_map(|test| [&test.expect.istio, &test.expect.standalone]) {
+            let Some(Expect::Forward { dials: Some(dials), .. }) = expect else { continue };
+            let (host, _) = dials.rsplit_once(':').with_context(|| format!("no port in `{dials}`"))?;
+            if !world.dialled.values().any(|known| known == host) {
+                let address = Ipv4Addr::new(127, 0, 1, u8::try_from(world.dialled.len() + 1)?);
+                world.dns.set(host, address);
+                world.dialled.insert(address.into(), host.to_owned());
+            }
+        }
+        Ok(world)
+    }
+
+    fn register(&mut self, plan: &Plan, identity: &Identity) -> Result<()> {
+        for cluster in &plan.clusters {
+            let host = host(&cluster.name);
+            let mut ports = Vec::new();
+            if let Discovery::Dynamic(port) = cluster.discovery {
+                ports.push(port);
+                self.dns.set(host, Ipv4Addr::LOCALHOST);
+            }
+            for endpoint in &cluster.endpoints {
+                let Address::Socket(address, port) = &endpoint.address else { continue };
+                ports.push(*port);
+                if address.parse::<IpAddr>().is_err() {
+                    self.dns.set(address, Ipv4Addr::LOCALHOST);
+                }
+            }
+            for port in ports {
+                let name = format!("{host}:{port}");
+                if !self.registered.contains_key(&name) {
+                    self.registered.insert(name.clone(), self.upstream(identity)?);
+                }
+                self.clusters.entry(cluster.name.clone()).or_default().insert(name);
+            }
+            if cluster.tls.is_some() {
+                self.originating.insert(cluster.name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn upstream(&self, identity: &Identity) -> Result<Upstream> {
+        let reply = Arc::clone(&self.reply);
+        Upstream::builder()
+            .address(Ipv4Addr::UNSPECIFIED)
+            .tls_for_any_name(identity.clone())
+            .plaintext_too()
+            .handler(move |_| {
+                let UpstreamReply { status, headers, delay } =
+                    reply.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let reply = Reply::new(status, "").after(delay);
+                headers.iter().fold(reply, |reply, (name, value)| reply.header(name, value))
+            })
+            .start()
+    }
+
+    /// Has Envoy find this world.
+    pub(crate) fn add_to(&self, setup: Setup) -> Setup {
+        let mut setup = setup
+            .option("--dns-resolver", self.dns.addr().to_string())
+            .option("--ca-bundle", self.ca_bundle())
+            .option("--allow-upstream", "127.0.0.0/8");
+        for (port, upstream) in &self.passthrough {
+            setup = setup
+                .option("--listen", format!("{port}=127.0.0.1:0"))
+                .option("--upstream-port", format!("{port}={}", upstream.addr().port()));
+        }
+        for (name, upstream) in &self.registered {
+            setup = setup.option("--upstream-port", format!("{name}={}", upstream.addr().port()));
+        }
+        setup
+    }
+
+    fn ca_bundle(&self) -> String {
+        self.scratch.path().join("ca.pem").to_string_lossy().into_owned()
+    }
+
+    /// Writes into a part of a cluster of `host` what [`Self::add_to`] makes of it.
+    pub(crate) fn translate(&self, host: &str, part: &mut Value) {
+        match part {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.translate(host, item)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let upstream = self.registered.get(&format!("{host}:{value}"));
+                    match (name.as_str(), upstream) {
+                        ("port_value", Some(upstream)) => *value = upstream.addr().port().into(),
+                        ("filename", _) if *value == *EnvoyOptions::default().ca_bundle => {
+                            *value = self.ca_bundle().into();
+                        }
+                        _ => self.translate(host, value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets all requests so far, and answers the next ones with `reply`.
+    pub(crate) fn begin(&self, reply: &UpstreamReply) {
+        reply.clone_into(&mut self.reply.lock().unwrap_or_else(PoisonError::into_inner));
+        self.registered.values().chain(self.passthrough.values()).for_each(Upstream::clear);
+    }
+
+    /// What has arrived at `cluster`; and the clusters of what has arrived elsewhere.
+    pub(crate) fn arrived(&self, cluster: Option<&str>) -> (Vec<SeenRequest>, Vec<String>) {
+        let mut here: Vec<SeenRequest> = self.passthrough.values().flat_map(Upstream::requests).collect();
+        let mut elsewhere = Vec::new();
+        let own = cluster.and_then(|cluster| self.clusters.get(cluster));
+        for (name, upstream) in &self.registered {
+            if own.is_some_and(|own| own.contains(name)) {
+                here.extend(upstream.requests());
+            } else {
+                let cluster = self.clusters.iter().find(|(_, upstreams)| upstreams.contains(name));
+                let cluster = cluster.map(|(cluster, _)| cluster.clone()).unwrap_or_default();
+                elsewhere.extend(upstream.requests().iter().map(|_| cluster.clone()));
+            }
+        }
+        (here, elsewhere)
+    }
+
+    /// Whether Envoy speaks TLS to `cluster` by itself.
+    pub(crate) fn originates_tls(&self, cluster: &str) -> bool {
+        self.originating.contains(cluster)
+    }
+
+    /// Host and port of a request to a host outside the registry that went to `upstream`.
+    pub(crate) fn dialled(&self, upstream: std::net::SocketAddr) -> String {
+        let known = self.dialled.get(&upstream.ip());
+        let host = known.map_or_else(|| upstream.ip().to_string(), String::clone);
+        let port =
+            self.passthrough.iter().find(|(_, passthrough)| passthrough.addr().port() == upstream.port());
+        format!("{host}:{}", port.map_or(upstream.port(), |(port, _)| *port))
+    }
+}
+
+/// The host in `outbound|443||example.com`.
+pub(crate) fn host(cluster: &str) -> &str {
+    cluster.rsplit_once('|').map_or(cluster, |(_, host)| host)
+}
