@@ -18,6 +18,7 @@ pub use profiles::{Mirror, RetryProfile, RouteProfile};
 
 use portolan_engine::config;
 
+use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::short_forms;
@@ -64,7 +65,10 @@ pub struct SniRoute {
 pub(crate) struct Input<'a> {
     pub(crate) registry: &'a Registry<'a>,
     pub(crate) rules: &'a DestinationRules<'a>,
+    /// Those that have hosts, with the routes of their delegates.
     pub(crate) virtual_services: &'a [VirtualService],
+    /// All as they are written.
+    pub(crate) written: &'a [VirtualService],
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) options: &'a Options,
     /// Route profiles that were asked for.
@@ -88,14 +92,17 @@ impl Plan {
     /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
     pub fn of(resources: &Resources<'_>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
         let mut found = Diagnostics::new();
+        let written = resources.virtual_services;
+        let virtual_services = &*delegates::merge(written, &mut found);
+        let resources = &Resources { virtual_services, ..*resources };
         let scope = Scope::new(resources, options, &mut found);
         let registry = Registry::build(resources, &scope, options, &mut found);
         let rules = DestinationRules::new(resources.destination_rules);
-        let virtual_services = resources.virtual_services;
         let input = Input {
             registry: &registry,
             rules: &rules,
             virtual_services,
+            written,
             scope: &scope,
             options,
             profiles: RefCell::default(),

@@ -1,5 +1,7 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
+use std::collections::HashSet;
+
 use portolan_engine::config::{
     self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
     PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
@@ -17,6 +19,7 @@ use crate::resource::virtual_service::{
     Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
 };
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
+use crate::source::Span;
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -27,15 +30,11 @@ const MESH: &str = "mesh";
 /// evaluated here (VS-MATCH-30 to VS-MATCH-34).
 pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (index, http) in service.http.iter().enumerate() {
+    for http in &service.http {
         let Some(action) = action(input, service, http, port) else { continue };
         if http.matches.is_empty() {
             // Nothing can come after it (VS-ORD-02).
-            routes.push(Route {
-                name: name(index, http, None),
-                matcher: RouteMatch::default(),
-                route: action,
-            });
+            routes.push(Route { name: name(http, None), matcher: RouteMatch::default(), route: action });
             return routes;
         }
         for (entry_index, entry) in http.matches.iter().enumerate() {
@@ -45,7 +44,7 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
             let matcher = matcher(entry);
             let cuts = is_catch_all(&matcher);
             routes.push(Route {
-                name: name(index, http, Some((entry_index, entry))),
+                name: name(http, Some((entry_index, entry))),
                 matcher,
                 route: action.clone(),
             });
@@ -58,12 +57,12 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
 }
 
 /// The names given in the resource (VS-ORD-05), else the places.
-pub(super) fn name(index: usize, http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
-    let route = http.name.as_ref().map_or_else(|| format!("http[{index}]"), |name| name.value.clone());
+pub(super) fn name(http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
+    let route = &http.label;
     match entry {
         Some((_, HttpMatch { name: Some(name), .. })) => format!("{route}.{}", name.value),
         Some((entry_index, _)) if http.matches.len() > 1 => format!("{route}.match[{entry_index}]"),
-        _ => route,
+        _ => route.clone(),
     }
 }
 
@@ -207,7 +206,7 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
 
 /// Those that ever get a copy (VS-MIR-01).
 fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Vec<Mirror> {
-    let mirrors = http.mirrors.iter().filter(|mirror| mirror.per_million > 0);
+    let mirrors = http.all_mirrors().filter(|mirror| mirror.per_million > 0);
     let mirrors = mirrors.filter_map(|mirror| {
         let host = expand(&mirror.destination.host, &service.meta.namespace);
         let number = mirror.destination.port.as_ref().map_or(port, |port| port.value);
@@ -387,9 +386,18 @@ fn redirect(redirect: &action::Redirect, listener_port: u16) -> config::Redirect
     }
 }
 
-/// Reports what is wrong with the routes of `service` whatever the request.
-pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &mut Diagnostics) {
+/// Reports what is wrong with those routes of `service`, as written, that are `used`, whatever
+/// the request.
+pub(super) fn check(
+    input: &Input<'_>,
+    service: &VirtualService,
+    used: &HashSet<Span>,
+    diagnostics: &mut Diagnostics,
+) {
     for (index, http) in service.http.iter().enumerate() {
+        if !used.contains(&http.span) {
+            continue;
+        }
         let field = format!("spec.http[{index}]");
         for (entry_index, entry) in http.matches.iter().enumerate() {
             check_patterns(service, entry, &format!("{field}.match[{entry_index}]"), diagnostics);
@@ -408,7 +416,7 @@ pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &m
                     .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
         }
-        for mirror in &http.mirrors {
+        for mirror in http.all_mirrors() {
             check_destination(input, service, &mirror.destination, &format!("{field}.mirror"), diagnostics);
         }
         for (route_index, route) in http.route.iter().enumerate() {

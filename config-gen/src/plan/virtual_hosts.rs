@@ -1,6 +1,6 @@
 //! Virtual hosts: who answers for a host name on a listener port (spec sections 3.2, 4.1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 
@@ -10,13 +10,19 @@ use crate::options::Profile;
 use crate::plan::{Input, cluster_name, routes};
 use crate::registry::{Service, is_exported_to};
 use crate::resource::{KubernetesService, VirtualService};
+use crate::source::Span;
 
 /// The virtual hosts of all listener ports. Those that are alike on every port stand once and
 /// without ports.
 pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<config::VirtualHost> {
     let services = visible(input, diagnostics);
-    for service in &services {
-        routes::check(input, service, diagnostics);
+    // Delegates are looked at themselves: what has its faults from there is reported once.
+    let routes = services.iter().flat_map(|service| &service.http);
+    let used: HashSet<Span> = routes
+        .flat_map(|http| std::iter::once(http.span).chain(http.origin.as_ref().map(|origin| origin.root)))
+        .collect();
+    for service in input.written {
+        routes::check(input, service, &used, diagnostics);
     }
     let ports: BTreeSet<u16> = input.options.envoy.listeners.iter().map(|listener| listener.port).collect();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
