@@ -2,6 +2,7 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+mod destinations;
 mod endpoints;
 mod places;
 pub(crate) mod profiles;
@@ -334,7 +335,7 @@ fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
                 for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
                     for server_name in server_names(input, service, host) {
                         // A name of two services belongs to the first (VH-09, VH-10).
-                        if server_name == service.host || !input.registry.has(&server_name) {
+                        if server_name == service.host || input.registry.own(&server_name).is_none() {
                             let cluster = name(service.host, port);
                             let resource = service.meta().title();
                             by_name.entry((port, server_name)).or_insert((cluster, resource));

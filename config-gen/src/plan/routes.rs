@@ -9,15 +9,11 @@ use portolan_engine::config::{
 use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::names::expand;
-use crate::options::Profile;
+use crate::plan::Input;
+use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::profiles::{DEFAULT_RETRY_ON, Mirror, RetryProfile, RouteProfile};
-use crate::plan::{Input, cluster_name};
 use crate::resource::action::NamedValue;
-use crate::resource::service_entry::ProtocolClass;
-use crate::resource::virtual_service::{
-    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
-};
+use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch};
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
 use crate::source::Span;
 
@@ -208,11 +204,10 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
 fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Vec<Mirror> {
     let mirrors = http.all_mirrors().filter(|mirror| mirror.per_million > 0);
     let mirrors = mirrors.filter_map(|mirror| {
-        let host = expand(&mirror.destination.host, &service.meta.namespace);
-        let number = mirror.destination.port.as_ref().map_or(port, |port| port.value);
+        let target = Target::new(input, &mirror.destination, &service.meta.namespace, port);
         // To a cluster that doesn't exist nothing is sent; Envoy would refuse the route.
-        input.registry.get(&host)?.ports.get(&number)?;
-        Some(Mirror { cluster: cluster_name(&host, number), per_million: mirror.per_million })
+        target.service(input)?;
+        Some(Mirror { cluster: target.cluster, per_million: mirror.per_million })
     });
     mirrors.collect()
 }
@@ -345,14 +340,11 @@ fn destination(
     route: &RouteDestination,
     port: u16,
 ) -> config::Destination {
-    let host = expand(&route.destination.host, &service.meta.namespace);
-    // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
-    let number = route.destination.port.as_ref().map_or(port, |port| port.value);
-    let tls = input.registry.get(&host).and_then(|known| super::clusters::upstream_tls(input, known, number));
+    let target = Target::new(input, &route.destination, &service.meta.namespace, port);
     config::Destination {
-        cluster: cluster_name(&host, number),
+        auto_sni: target.has_auto_sni(input),
+        cluster: target.cluster,
         weight: weight(route),
-        auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
         authority: route.headers.request.authority().map(|authority| authority.value.clone()),
         request_headers: operations(&[&route.headers.request]),
         response_headers: operations(&[&route.headers.response]),
@@ -416,20 +408,20 @@ pub(super) fn check(
                     .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
         }
-        for mirror in http.all_mirrors() {
-            check_destination(input, service, &mirror.destination, &format!("{field}.mirror"), diagnostics);
+        let one = http.mirror.iter().map(|mirror| (format!("{field}.mirror"), mirror));
+        let several =
+            http.mirrors.iter().enumerate().map(|(index, mirror)| {
+                (format!("{field}.mirrors[{index}].destination"), &mirror.destination)
+            });
+        for (field, mirror) in one.chain(several) {
+            check_destination(input, &service.meta, mirror, Purpose::Mirror, &field, diagnostics);
         }
         for (route_index, route) in http.route.iter().enumerate() {
             if !drawn(&http.route).any(|drawn| drawn.span == route.span) {
                 continue;
             }
-            check_destination(
-                input,
-                service,
-                &route.destination,
-                &format!("{field}.route[{route_index}]"),
-                diagnostics,
-            );
+            let field = format!("{field}.route[{route_index}].destination");
+            check_destination(input, &service.meta, &route.destination, Purpose::Route, &field, diagnostics);
         }
     }
 }
@@ -463,67 +455,5 @@ fn check_patterns(service: &VirtualService, entry: &HttpMatch, field: &str, diag
                     .help("the syntax is RE2's; escape characters that are meant literally with `\\`"),
             );
         }
-    }
-}
-
-/// A destination needs a cluster: the service must be visible and have the port.
-fn check_destination(
-    input: &Input<'_>,
-    service: &VirtualService,
-    destination: &Destination,
-    field: &str,
-    diagnostics: &mut Diagnostics,
-) {
-    let host = expand(&destination.host, &service.meta.namespace);
-    let about = |diagnostic: Diagnostic| {
-        diagnostic
-            .resource(service.meta.title())
-            .at(destination.host.span)
-            .field(format!("{field}.destination"))
-    };
-    let Some(known) = input.registry.get(&host) else {
-        diagnostics.push(
-            about(Diagnostic::error(
-                "unknown-destination",
-                format!("no service has the host `{host}`; requests get 503"),
-            ))
-            .rule("CL-09")
-            .help("add a ServiceEntry for the host, or take it as it is with `--accept unknown-destination`"),
-        );
-        return;
-    };
-    let ports: Vec<u16> = match &destination.port {
-        Some(port) => vec![port.value],
-        None => input.options.envoy.listeners.iter().map(|listener| listener.port).collect(),
-    };
-    let offered = || known.ports.keys().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    let Some(number) = ports.iter().find(|port| known.ports.contains_key(port)).copied() else {
-        let message = match &destination.port {
-            Some(port) => format!("`{host}` has no port {}; requests get 503", port.value),
-            None => format!(
-                "without a port the destination takes the listener's, which `{host}` doesn't have; requests get 503"
-            ),
-        };
-        diagnostics.push(about(Diagnostic::error("unknown-destination", message)).rule("CL-06").help(
-            format!(
-                "set `port.number` to one of {}, or take it as it is with `--accept unknown-destination`",
-                offered()
-            ),
-        ));
-        return;
-    };
-    let is_tls = known.ports.get(&number).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    if is_tls && !input.originates_tls(known, number) {
-        let message = format!("plaintext HTTP would go to port {number} of `{host}`, which expects TLS");
-        let diagnostic = match input.options.profile {
-            Profile::Standalone => Diagnostic::error("plaintext-to-tls-port", message),
-            Profile::Istio => Diagnostic::warning("plaintext-to-tls-port", message),
-        };
-        diagnostics.push(
-            about(diagnostic)
-                .rule("EX-A-07")
-                .help(format!("add a DestinationRule for `{host}` with `trafficPolicy.tls.mode: SIMPLE`, or send plaintext with \
-             `--accept plaintext-to-tls-port`")),
-        );
     }
 }

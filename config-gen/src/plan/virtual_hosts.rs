@@ -9,7 +9,7 @@ use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name, routes};
 use crate::registry::{Service, is_exported_to};
-use crate::resource::{KubernetesService, VirtualService};
+use crate::resource::VirtualService;
 use crate::source::Span;
 
 /// The virtual hosts of all listener ports. Those that are alike on every port stand once and
@@ -141,10 +141,6 @@ impl<'a, 'i> PortTable<'a, 'i> {
             .filter(|service| input.scope.imports(service, port))
             .map(|service| (*service, routes::build(input, service, port)))
             .filter(|(_, routes)| !routes.is_empty())
-            .map(|(service, routes)| {
-                let routes = table.without_aliases(service, routes, reported, diagnostics);
-                (service, routes)
-            })
             .collect();
         let mut losers = Vec::new();
         let plain = table.add_routed(&with_routes, &mut losers);
@@ -180,49 +176,6 @@ impl<'a, 'i> PortTable<'a, 'i> {
             if host.unregistered { usize::MAX } else { order.get(first).copied().unwrap_or(usize::MAX) }
         });
         table.hosts
-    }
-
-    /// Leads destinations that are `ExternalName` services to what they name: one hop, and only
-    /// where the alias lists the listener port (KS-04).
-    fn without_aliases(
-        &self,
-        service: &VirtualService,
-        mut routes: Vec<Route>,
-        reported: &mut BTreeSet<(String, String)>,
-        diagnostics: &mut Diagnostics,
-    ) -> Vec<Route> {
-        let listed = |alias: &KubernetesService, port: u16| {
-            alias.ports.iter().any(|listed| listed.number.value == port)
-        };
-        let clusters = routes.iter_mut().flat_map(|route| {
-            let several = route.route.destinations.iter_mut().map(|destination| &mut destination.cluster);
-            route.route.cluster.iter_mut().chain(several)
-        });
-        for cluster in clusters {
-            let Some((prefix, host)) = cluster.rsplit_once('|') else { continue };
-            let Some(alias) = self.input.registry.alias(host) else { continue };
-            if let Some(target) = alias.external_name.as_ref().filter(|_| listed(alias, self.port)) {
-                *cluster = format!("{prefix}|{}", target.value);
-                continue;
-            }
-            let listeners = &self.input.options.envoy.listeners;
-            let anywhere = listeners.iter().any(|listener| listed(alias, listener.port));
-            if !anywhere && reported.insert((service.meta.title(), cluster.clone())) {
-                diagnostics.push(
-                    Diagnostic::error(
-                        "unknown-destination",
-                        format!("`{host}` is an `ExternalName` service without the listener's port; requests get 503"),
-                    )
-                    .resource(service.meta.title())
-                    .at(service.meta.name.span)
-                    .field("spec.http")
-                    .also("the service stands at", alias.meta.name.span)
-                    .rule("KS-04")
-                    .help("list the port in the service, or name the host that it stands for as destination"),
-                );
-            }
-        }
-        routes
     }
 
     /// Hosts of the registry with the routes of the most specific VirtualService (VH-14, VH-16).
