@@ -116,28 +116,3 @@ fn generated_documents_are_in_step() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-/// Reads a folder of configuration found in the wild. Nothing may panic, and
-/// every finding has a place and renders.
-#[test]
-fn corpus() {
-    let Some(corpus) = std::env::var_os("PORTOLAN_CORPUS") else {
-        println!("skipped: PORTOLAN_CORPUS does not name a folder of Istio configuration");
-        return;
-    };
-    let sources = files::collect(&[PathBuf::from(corpus)]).unwrap();
-    let mut counts = std::collections::BTreeMap::new();
-    for file in sources.files() {
-        let mut one = Sources::new();
-        one.add(sources.name(file), sources.text(file));
-        let read = read(one, &ReadOptions::default());
-        if std::env::var_os("PORTOLAN_CORPUS_SHOW").is_some() {
-            println!("=== {}\n{}", sources.name(file), summary(&read));
-        }
-        for diagnostic in &read.diagnostics {
-            assert!(diagnostic.span.is_some(), "{}", diagnostic.render(&read.sources));
-            *counts.entry(diagnostic.code).or_insert(0) += 1;
-        }
-    }
-    println!("{} files: {counts:?}", sources.files().count());
-}

@@ -230,7 +230,10 @@ impl Reader<'_> {
         diagnostics.extend(findings.into_iter().map(|finding| finding.resource(&*title)));
         self.version(&object, &mut diagnostics);
         self.repeated(&meta, &mut diagnostics);
-        match object.root.get("spec") {
+        // Nothing asks for the spec of a Sidecar (VAL-CRD-03); the others need a field in it.
+        let absent = (kind == "Sidecar")
+            .then(|| node::Node { value: node::Value::Map(Vec::new()), span: object.root.span });
+        match object.root.get("spec").or(absent.as_ref()) {
             Some(spec) => {
                 schema::check::check(
                     self.sources,
@@ -411,5 +414,17 @@ status: {}
         let host = service.http[0].route[0].destination.host.span;
         assert_eq!(place(host), (title.clone(), "spec.http[0].route[0].destination.host".to_owned()));
         assert_eq!(place(service.meta.name.span), (title, "metadata.name".to_owned()));
+    }
+
+    /// VAL-CRD-03
+    #[test]
+    fn a_sidecar_needs_no_spec() {
+        for (kind, errors) in [("Sidecar", 0), ("ServiceEntry", 1)] {
+            let mut sources = Sources::new();
+            let head = "apiVersion: networking.istio.io/v1\nkind";
+            sources.add("a.yaml", format!("{head}: {kind}\nmetadata: {{name: a}}\n"));
+            let read = read(sources, &ReadOptions::default());
+            assert_eq!(read.diagnostics.len(), errors, "{}", read.diagnostics.render(&read.sources));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Field, FieldUse, Object, Support, Ty, duration, suggest};
+use super::{Choice, Field, FieldUse, ISTIO_REFUSES, Object, Support, Ty, duration, suggest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::{Entry, Node, Value, join, key_segment};
 use crate::input::template;
@@ -127,6 +127,9 @@ impl Checker<'_> {
             (Ty::Enum(_), Some(value)) => {
                 Diagnostic::error("not-supported", format!("`{}: {value}` is not supported yet", field.name))
                     .at(node.span)
+            }
+            _ if why == ISTIO_REFUSES => {
+                Diagnostic::error("refused-field", format!("`{}` is refused", field.name)).at(key)
             }
             _ => Diagnostic::error("not-supported", format!("`{}` is not supported yet", field.name)).at(key),
         };
@@ -307,10 +310,9 @@ impl Checker<'_> {
 
     fn out_of_range(&mut self, range: &str, node: &Node, path: &str) {
         let written = self.sources.snippet(node.span);
+        let rule = range_rule(path);
         self.report(
-            Diagnostic::error("out-of-range", format!("`{written}` is not {range}"))
-                .at(node.span)
-                .rule("VAL-CRD-06"),
+            Diagnostic::error("out-of-range", format!("`{written}` is not {range}")).at(node.span).rule(rule),
             path,
         );
     }
@@ -389,6 +391,12 @@ fn required_rule(field: &Field, path: &str) -> &'static str {
         ("number", _) => "VAL-VS-14",
         _ => "VAL-CRD-18",
     }
+}
+
+/// The row that limits a number.
+fn range_rule(path: &str) -> &'static str {
+    const LIMITED: [&str; 3] = [".outlierDetectionHttpErrorCodes[", ".retryBudget.", ".warmup."];
+    if LIMITED.iter().any(|part| path.contains(part)) { "VAL-CRD-21" } else { "VAL-CRD-06" }
 }
 
 fn alternatives(names: &[String]) -> String {

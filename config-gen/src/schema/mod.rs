@@ -231,6 +231,9 @@ impl Object {
     }
 }
 
+/// Why a field is refused that the schema has and the webhook doesn't take.
+const ISTIO_REFUSES: &str = "Istio refuses it as well";
+
 const STRING: Ty = Ty::String { max: usize::MAX };
 const STRINGS: Ty = list(&STRING);
 const LABELS: Ty = map(&STRING);
