@@ -21,6 +21,7 @@ use config_gen::emit::{Output, WasmPluginOptions};
 use config_gen::input::{Read, ReadOptions, read};
 use config_gen::options::{Options, Profile};
 use config_gen::plan::Plan;
+use config_gen::report;
 use config_gen::source::Sources;
 
 /// No file may take longer, even in a debug build on a busy machine.
@@ -238,7 +239,7 @@ fn object(error: &Diagnostic) -> Option<(String, String)> {
     Some((kind.to_owned(), name.split_once('/')?.1.to_owned()))
 }
 
-/// All that `generate` does.
+/// All that `generate --report` does, and whether the report has a line for every field.
 fn generate(path: &str, text: &str) -> Read {
     let wasm = &WasmPluginOptions {
         url: String::new(),
@@ -252,6 +253,8 @@ fn generate(path: &str, text: &str) -> Read {
     for finding in &read.diagnostics {
         assert!(finding.span.is_some(), "{}", finding.render(&read.sources));
     }
+    let missing = report::missing(&read);
+    assert!(missing.is_empty(), "the report has no line for {}", missing.join(", "));
     for profile in [Profile::Standalone, Profile::Istio] {
         let options = Options { profile, ..Options::default() };
         let mut found = Diagnostics::new();

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use config_gen::input::{Read, ReadOptions, files, read};
+use config_gen::report;
 use config_gen::schema::markdown;
 use config_gen::source::Sources;
 
@@ -69,6 +70,7 @@ fn every_input_is_reported_as_expected() {
         sources.add(name, fs::read_to_string(&path).unwrap());
         let read = read(sources, &ReadOptions::default());
         wrong.extend(compare(&path.with_extension("txt"), &summary(&read)));
+        wrong.extend(report::missing(&read).into_iter().map(|place| format!("{name}: no line for {place}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
