@@ -19,6 +19,8 @@ demo: system envoy wasm ## Run both examples in a real Envoy and show the answer
 	cargo build --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --locked --quiet -p portolan-e2e --bin demo
 
+# With PORTOLAN_CORPUS=DIR our verdicts on the configuration there are tested too
+# (config-gen/tests/corpus.rs).
 .PHONY: test
 test: tools wasm ## Run all tests, those in a real Envoy too (installs what is missing)
 	cargo build --locked
