@@ -205,7 +205,7 @@ fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics)
     for destination in &route.route {
         host_of(&destination.destination, out);
     }
-    for mirror in &route.mirrors {
+    for mirror in route.all_mirrors() {
         host_of(&mirror.destination, out);
     }
     subsets(node, out);
