@@ -410,7 +410,7 @@ status: {}
             ("metadata.namespace", "translated"),
             ("metadata.uid", "ignored"),
             ("spec.hosts", "translated"),
-            ("spec.http[0].match[0].name", "ignored"),
+            ("spec.http[0].match[0].name", "translated"),
             ("spec.http[0].match[0].uri.exact", "translated"),
             ("spec.http[0].route[0].destination.host", "translated"),
             ("spec.http[0].route[0].destination.subset", "refused"),
