@@ -163,6 +163,7 @@ impl Engine {
             cors: None,
             headers: Vec::new(),
             response: None,
+            preflight: None,
         })
     }
 

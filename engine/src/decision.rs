@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::refusal::Reason;
+use crate::route::format::{Message, Property};
+use crate::route::header::Operations;
 
 /// The engine's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,48 +43,84 @@ pub struct Forward<'t> {
     pub headers: Vec<HeaderChange<'t>>,
     /// The origin that the response has to name, and what else CORS sets in it, after
     /// [`Self::response`].
-    pub cors: Option<(Vec<u8>, &'t Arc<ResponseHeaders>)>,
+    pub cors: Option<(Vec<u8>, &'t Arc<[HeaderChange<'static>]>)>,
     /// Changes of the response's headers.
     pub response: Option<&'t Arc<ResponseHeaders>>,
+    /// A preflight request that is held back: Envoy's fault filter ends it, and what it answers is
+    /// to be replaced by a 200 with these headers (VS-FAULT-06, GAP-10).
+    pub preflight: Option<Headers<'t>>,
 }
+
+/// Header lines of an answer: names in lower case, and values that are safe to write out.
+pub type Headers<'t> = Vec<(&'t str, Cow<'t, [u8]>)>;
 
 /// A change of a header; names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderChange<'t> {
     /// All lines of that name.
-    Remove(Cow<'t, str>),
+    Remove(&'t str),
     /// In place of all lines of that name.
-    Set(Cow<'t, str>, Cow<'t, [u8]>),
+    Set(&'t str, Cow<'t, [u8]>),
     /// One line more (VS-HDR-13).
-    Add(Cow<'t, str>, Cow<'t, [u8]>),
+    Add(&'t str, Cow<'t, [u8]>),
 }
 
 /// What a route changes in responses, whoever sends them (VS-HDR-12).
 #[derive(Debug, PartialEq, Eq)]
-pub struct ResponseHeaders(Vec<HeaderChange<'static>>);
+pub struct ResponseHeaders {
+    /// One after the other.
+    levels: Vec<Operations>,
+    /// Names of the headers of the request that values are composed from.
+    request_headers: Vec<String>,
+}
+
+/// Headers that Envoy gives its own answers only after the route's changes, so that these can't
+/// remove them.
+const OF_BODY: [&str; 2] = ["content-length", "content-type"];
 
 impl ResponseHeaders {
-    pub(crate) fn new(changes: Vec<HeaderChange<'static>>) -> Self {
-        Self(changes)
+    pub(crate) fn new(levels: Vec<Operations>) -> Self {
+        let names = levels.iter().flat_map(Operations::request_headers);
+        Self { request_headers: names.map(str::to_owned).collect(), levels }
+    }
+
+    /// Names of the headers that [`Message::request_header`] will be asked for. Once the request
+    /// is on its way Envoy doesn't tell them any more.
+    pub fn request_headers(&self) -> &[String] {
+        &self.request_headers
     }
 
     /// Makes the changes in the headers of an answer of our own, before it is sent.
-    pub(crate) fn apply<'t>(&'t self, headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
-        for change in &self.0 {
+    pub(crate) fn apply<'t>(&'t self, message: &dyn Message, headers: &mut Headers<'t>) {
+        for change in self.composed(message) {
             match change {
-                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
+                HeaderChange::Remove(name) => headers.retain(|(known, _)| *known != name),
                 HeaderChange::Set(name, value) => {
-                    headers.retain(|(known, _)| known != name);
-                    headers.push((name, Cow::Borrowed(value)));
+                    headers.retain(|(known, _)| *known != name);
+                    headers.push((name, value));
                 }
-                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
+                HeaderChange::Add(name, value) => headers.push((name, value)),
             }
         }
     }
 
-    /// The changes in order. No value holds a line break.
-    pub fn changes(&self) -> &[HeaderChange<'static>] {
-        &self.0
+    /// The changes of the response `message` in order. Only what comes from headers can hold a line
+    /// break, and no header does.
+    pub fn changes(&self, message: &dyn Message) -> Vec<HeaderChange<'_>> {
+        let mut changes = self.composed(message);
+        let is_of_body = |change: &HeaderChange<'_>| matches!(change, HeaderChange::Remove(name) if OF_BODY.contains(name));
+        if changes.iter().any(is_of_body) && message.number(Property::ResponseCode).is_none() {
+            changes.retain(|change| !is_of_body(change));
+        }
+        changes
+    }
+
+    fn composed(&self, message: &dyn Message) -> Vec<HeaderChange<'_>> {
+        let mut changes = Vec::new();
+        for level in &self.levels {
+            level.apply(message, &mut changes);
+        }
+        changes
     }
 }
 
@@ -96,8 +134,8 @@ pub struct LocalReply<'t> {
     /// Response-code details: the cause, and the host or the rule:
     /// `host_not_in_registry{example.com}`.
     pub details: Cow<'t, str>,
-    /// Names in lower case, and values that are safe to write out.
-    pub headers: Vec<(&'t str, Cow<'t, [u8]>)>,
+    /// Besides those that Envoy writes.
+    pub headers: Headers<'t>,
     /// Status of gRPC; none: Envoy derives it for a request of gRPC.
     pub grpc_status: Option<u8>,
     /// A refusal has a line for a person.
@@ -132,7 +170,19 @@ impl Cause {
     }
 }
 
-impl LocalReply<'_> {
+impl<'t> LocalReply<'t> {
+    /// The answer to a preflight request (VS-CORS-06).
+    pub fn preflight(headers: Headers<'t>) -> Self {
+        Self {
+            status: 200,
+            cause: Cause::Preflight,
+            details: Cow::Borrowed(Cause::Preflight.as_str()),
+            headers,
+            grpc_status: None,
+            body: Cow::Borrowed(b""),
+        }
+    }
+
     /// A refusal that names host and reason.
     pub(crate) fn refuse(reason: Reason, authority: &[u8]) -> Self {
         let host = printable(authority);

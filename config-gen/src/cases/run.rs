@@ -79,6 +79,7 @@ pub(crate) fn decide<T: Trace>(engine: &Engine, request: &Request, trace: &mut T
         headers: &headers,
         // Nothing that a test can expect is drawn.
         random: 0,
+        properties: None,
     };
     match engine.decide(&view, trace) {
         Decision::Forward(forward) => {

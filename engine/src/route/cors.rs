@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError};
-use crate::decision::{HeaderChange, ResponseHeaders};
+use crate::decision::{HeaderChange, Headers};
 use crate::headers::ALLOW_ORIGIN;
 use crate::request::Request;
 use crate::route::matcher::StringMatcher;
@@ -15,7 +15,7 @@ use crate::route::matcher::StringMatcher;
 pub(crate) struct Cors {
     origins: Vec<StringMatcher>,
     preflight: Vec<(&'static str, String)>,
-    response: Arc<ResponseHeaders>,
+    response: Arc<[HeaderChange<'static>]>,
     ignore_unmatched_preflights: bool,
 }
 
@@ -24,9 +24,9 @@ pub(crate) enum Verdict<'t> {
     /// Nothing that CORS has to do with.
     Other,
     /// A preflight request, to be answered with these headers (VS-CORS-06).
-    Preflight(Vec<(&'t str, Cow<'t, [u8]>)>),
+    Preflight(Headers<'t>),
     /// A request from an allowed origin, which the response has to name.
-    Allowed(Vec<u8>, &'t Arc<ResponseHeaders>),
+    Allowed(Vec<u8>, &'t Arc<[HeaderChange<'static>]>),
 }
 
 impl Cors {
@@ -50,15 +50,16 @@ impl Cors {
             header("access-control-allow-methods", cors.allow_methods, "allowMethods")?,
             header("access-control-allow-headers", cors.allow_headers, "allowHeaders")?,
             header("access-control-max-age", cors.max_age, "maxAge")?,
+            // Envoy has it in both.
+            expose.clone(),
         ];
         let response = [credentials, expose].into_iter().flatten();
-        let response = response
-            .map(|(name, value)| HeaderChange::Set(Cow::Borrowed(name), Cow::Owned(value.into_bytes())))
-            .collect();
+        let response =
+            response.map(|(name, value)| HeaderChange::Set(name, Cow::Owned(value.into_bytes()))).collect();
         Ok(Self {
             origins,
             preflight: preflight.into_iter().flatten().collect(),
-            response: Arc::new(ResponseHeaders::new(response)),
+            response,
             ignore_unmatched_preflights: cors.ignore_unmatched_preflights,
         })
     }
@@ -76,7 +77,7 @@ impl Cors {
         match (allowed, is_preflight) {
             (true, false) => Verdict::Allowed(origin.to_vec(), &self.response),
             (true, true) => {
-                let mut headers: Vec<(&str, Cow<'_, [u8]>)> = vec![(ALLOW_ORIGIN, origin.to_vec().into())];
+                let mut headers: Headers<'_> = vec![(ALLOW_ORIGIN, origin.to_vec().into())];
                 headers.extend(
                     self.preflight.iter().map(|(name, value)| (*name, Cow::Borrowed(value.as_bytes()))),
                 );

@@ -3,6 +3,7 @@
 mod action;
 mod cors;
 mod fault;
+pub(crate) mod format;
 pub(crate) mod header;
 mod index;
 mod literals;
