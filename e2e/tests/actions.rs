@@ -513,3 +513,40 @@ fn grpc_clients_get_a_status() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn the_old_host_is_told_as_envoy_tells_it() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let host = |host: &str| format!("headers: {{request: {{set: {{host: {host}}}}}}}");
+        let to = |weight: &str| {
+            format!("route: [{{destination: {{host: a.example.com}}, weight: {weight}, {}}}", host("chosen"))
+        };
+        let one = format!("{}]", to("0"));
+        let several = format!("{}, {{destination: {{host: b.example.com}}, weight: 0}}]", to("1"));
+        let portolan = world
+            .setup(
+                version,
+                &[
+                    &format!("[{{{one}}}]"),
+                    &format!("[{{{several}}}]"),
+                    &format!("[{{rewrite: {{authority: route}}, {one}}}]"),
+                    &format!("[{{rewrite: {{authority: route}}, {several}}}]"),
+                ],
+            )?
+            .option("--envoy-headers", "true")
+            .start()?;
+        for (service, host, told) in [
+            ("v0", "chosen", Some("v0")),
+            ("v1", "chosen", None),
+            ("v2", "route", Some("v2")),
+            ("v3", "route", Some("chosen")),
+        ] {
+            raw::get_plain(portolan.http()?, service, "/")?;
+            let seen = world.seen_by_a()?;
+            assert_eq!(seen.host, host, "VS-RW-14");
+            assert_eq!(seen.header("x-envoy-original-host").as_deref(), told, "VS-RW-16: {service}");
+        }
+        Ok(())
+    })
+}

@@ -28,6 +28,8 @@ pub struct Forward<'t> {
     pub route: &'t str,
     /// New `:authority`.
     pub authority: Option<&'t str>,
+    /// What the upstream is told of the authority that this replaces (VS-RW-16).
+    pub original_host: OriginalHost<'t>,
     /// New `:path`.
     pub path: Option<Vec<u8>>,
     /// Name for SNI and SAN where the cluster would derive a wrong one from `:authority`:
@@ -49,6 +51,18 @@ pub struct Forward<'t> {
     /// A preflight request that is held back: Envoy's fault filter ends it, and what it answers is
     /// to be replaced by a 200 with these headers (VS-FAULT-06, GAP-10).
     pub preflight: Option<Headers<'t>>,
+}
+
+/// The authority before it was replaced, as Envoy tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OriginalHost<'t> {
+    /// The one that the client sent.
+    #[default]
+    Requested,
+    /// The one that the chosen of several destinations had set before the route.
+    Chosen(&'t str),
+    /// Not told: it was replaced by the chosen of several destinations.
+    Untold,
 }
 
 /// Header lines of an answer: names in lower case, and values that are safe to write out.

@@ -49,7 +49,9 @@ mod trace;
 pub use base64::decode as decode_base64;
 pub use config::{Config, ConfigError};
 pub use decide::Engine;
-pub use decision::{Cause, Decision, Forward, HeaderChange, Headers, LocalReply, ResponseHeaders};
+pub use decision::{
+    Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
+};
 pub use refusal::Reason;
 pub use request::Request;
 pub use route::format::{

@@ -358,7 +358,7 @@ mod direct_responses {
 
 mod header_operations {
     use super::*;
-    use portolan_engine::HeaderChange;
+    use portolan_engine::{HeaderChange, OriginalHost};
 
     /// The lines of header `x` as the upstream sees them.
     fn x(action: Value, headers: &[(&[u8], &[u8])], random: u64) -> Vec<String> {
@@ -422,6 +422,18 @@ mod header_operations {
         let engine = engine(action(json!({})));
         let authority = |random| forward(&engine, &Request { random, ..get("/") }).authority;
         assert_eq!((authority(0), authority(1)), (None, Some("b")), "VS-RW-14");
+        let told = |action: &Value, random| {
+            let engine = crate::engine(action.clone());
+            match forward(&engine, &Request { random, ..get("/") }).original_host {
+                OriginalHost::Chosen(host) => host.to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        // VS-RW-16, as measured.
+        let mut action = action(json!({}));
+        assert_eq!((told(&action, 0), told(&action, 1)), ("Requested".into(), "Untold".into()));
+        action["rewrite"] = json!({"authority": "r"});
+        assert_eq!((told(&action, 0), told(&action, 1)), ("Requested".into(), "b".into()));
     }
 
     #[test]
@@ -765,7 +777,11 @@ mod cors {
                 Decision::Respond(reply) => {
                     assert!(answered, "{id}");
                     assert_eq!((reply.status, reply.cause), (200, Cause::Preflight), "{id}");
-                    assert_eq!(reply.headers.is_empty(), !named, "{id}");
+                    // As Envoy, which says the rest to any origin.
+                    let names: Vec<&str> = reply.headers.iter().map(|(name, _)| *name).collect();
+                    let rest = ["access-control-allow-methods", "access-control-max-age"];
+                    let origin: &[&str] = if named { &["access-control-allow-origin"] } else { &[] };
+                    assert_eq!(names, [origin, &rest].concat(), "{id}");
                 }
                 Decision::Forward(forward) => {
                     assert!(!answered, "{id}");

@@ -370,7 +370,7 @@ metadata: {name: a, namespace: ns, uid: x}
 spec:
   hosts: [a, b]
   http:
-  - match: [{name: m, uri: {exact: /}}]
+  - match: [{statPrefix: m, uri: {exact: /}}]
     delegate: {name: d}
     route: [{destination: {host: c}}]
 status: {}
@@ -386,7 +386,7 @@ status: {}
             read.field_uses.iter().map(|one| (one.field.as_str(), one.support.name())).collect();
         let expected = [
             ("spec.hosts", "translated"),
-            ("spec.http[0].match[0].name", "ignored"),
+            ("spec.http[0].match[0].statPrefix", "ignored"),
             ("spec.http[0].match[0].uri.exact", "translated"),
             ("spec.http[0].delegate", "refused"),
             ("spec.http[0].route[0].destination.host", "translated"),

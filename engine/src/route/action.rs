@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError, Mode};
-use crate::decision::{Cause, Decision, Forward, HeaderChange, Headers, LocalReply, ResponseHeaders};
+use crate::decision::{
+    Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
+};
 use crate::headers;
 use crate::request::Request;
 use crate::route::cors::{Cors, Verdict};
@@ -366,6 +368,11 @@ impl ForwardAction {
             cluster,
             route: &self.state,
             authority,
+            original_host: match (&self.authority, chosen_authority) {
+                (_, None) => OriginalHost::Requested,
+                (Some(_), Some(chosen)) => OriginalHost::Chosen(chosen),
+                (None, Some(_)) => OriginalHost::Untold,
+            },
             path: self.path.as_ref().map(|rewrite| rewrite.apply(matcher.matched_length(request), request)),
             server_name: if destination.is_some_and(|destination| destination.auto_sni) {
                 without_trailing_dot(final_authority)

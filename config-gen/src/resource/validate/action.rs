@@ -285,6 +285,14 @@ fn headers(headers: &Headers, out: &mut Diagnostics) {
                 );
             }
             header_value(&entry.value, on_request, out);
+            if entry.is_authority() && entry.value.contains('%') {
+                out.push(
+                    Diagnostic::warning("literal-authority", "the Host header is set to this as it stands")
+                        .at(entry.value.span)
+                        .rule("VS-HDR-06")
+                        .help("operators stand for something in other headers only"),
+                );
+            }
         }
         for name in &operations.remove {
             header_name(name, out);
@@ -640,6 +648,7 @@ mod tests {
                     &[],
                 ),
                 (&at_route("request: {set: {Host: b}}"), &[]),
+                (&at_route("request: {set: {host: '%REQ(x)%'}}"), &["warning literal-authority VS-HDR-06"]),
                 (&at_route("request: {add: {':authority': b}}"), &[]),
                 (
                     &at_route("request: {set: {host: b}, add: {':authority': b}}"),
