@@ -300,7 +300,7 @@ pub struct Dial {
 }
 
 /// Changes of headers: all removals first, then all that is set, then all that is added
-/// (VS-HDR-02). Values may hold `%%` and, on requests, `%REQ(X)%` (GAP-07).
+/// (VS-HDR-02). Values may hold `%%` and some of Envoy's operators (GAP-07).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderOperations {

@@ -158,6 +158,7 @@ impl Engine {
             cluster: Some(cluster),
             route: &self.passthrough_route,
             authority: None,
+            original_host: Default::default(),
             path: None,
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
@@ -167,6 +168,7 @@ impl Engine {
             cors: None,
             headers: Vec::new(),
             response: None,
+            preflight: None,
         })
     }
 

@@ -308,14 +308,14 @@ fn operations(levels: &[&action::HeaderOperations]) -> HeaderOperations {
     let values = |entries: &dyn Fn(&action::HeaderOperations) -> Vec<NamedValue>| {
         let mut all = Vec::new();
         for level in levels {
-            let mut pairs: Vec<(String, String)> = entries(level)
+            let mut entries = entries(level);
+            // As written: names that differ in case only are in a fixed order too.
+            entries.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+            let entries = entries
                 .into_iter()
                 // The Host header is rewritten, and an empty value changes nothing (VS-HDR-08).
-                .filter(|entry| !entry.is_authority() && !entry.value.is_empty())
-                .map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value))
-                .collect();
-            pairs.sort();
-            all.extend(pairs);
+                .filter(|entry| !entry.is_authority() && !entry.value.is_empty());
+            all.extend(entries.map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value)));
         }
         all
     };

@@ -4,6 +4,7 @@ mod action;
 mod cors;
 mod dial;
 mod fault;
+pub(crate) mod format;
 pub(crate) mod header;
 mod index;
 mod literals;
