@@ -48,6 +48,10 @@ bench: system envoy wasm ## Compare the cost per request with Envoy's own routes
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
 
+.PHONY: mutants
+mutants: ## Change the engine one place at a time and see whether a test notices (about 40 minutes)
+	@tools/mutants.sh
+
 .PHONY: tools
 tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target
 	@tools/envoy.sh

@@ -190,7 +190,11 @@ fn lost_route(
 
 fn named_route(places: Option<&Places>, host: &VirtualHost, route: &str) -> Named {
     let span = places.and_then(|places| places.route(&host.name, route));
-    Named { name: route.to_owned(), span }
+    let name = match places.and_then(|places| places.delegate(&host.name, route)) {
+        Some(delegate) => format!("{route} of {delegate}"),
+        None => route.to_owned(),
+    };
+    Named { name, span }
 }
 
 /// What the engine tells of a decision on a [`numbered`] config.

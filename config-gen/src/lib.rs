@@ -3,14 +3,15 @@
 //! Istio resources to a [`plan::Plan`], and from there to the files that Envoy reads. The
 //! steps, each with its module:
 //!
-//! YAML → [`input`] → [`resource`]s with their places → [`registry`] (visibility, conflicts)
-//! → [`plan`] (virtual hosts, clusters) → [`emit`].
+//! YAML → [`input`] → [`resource`]s with their places, delegates merged → [`registry`]
+//! (visibility, conflicts) → [`plan`] (virtual hosts, clusters) → [`emit`].
 //!
 //! What a request comes to is not decided here but by `portolan_engine`.
 #![forbid(unsafe_code)]
 
 pub mod cases;
 pub mod cli;
+mod delegates;
 pub mod destination_rules;
 pub mod diagnostic;
 pub mod emit;

@@ -191,7 +191,7 @@ other: [1]
             "spec.http[0].match[1].uri translated",
             "spec.http[0].match[1].headers.x translated",
             "spec.http[0].match[1].withoutHeaders.v translated",
-            "spec.http[0].delegate refused",
+            "spec.http[0].delegate.name translated",
             "spec.http[0].timeout ignored",
         ] {
             assert_eq!(

@@ -392,8 +392,7 @@ spec:
   hosts: [a, b]
   http:
   - match: [{name: m, uri: {exact: /}}]
-    delegate: {name: d}
-    route: [{destination: {host: c}}]
+    route: [{destination: {host: c, subset: v1}}]
 status: {}
 ",
         );
@@ -413,12 +412,12 @@ status: {}
             ("spec.hosts", "translated"),
             ("spec.http[0].match[0].name", "translated"),
             ("spec.http[0].match[0].uri.exact", "translated"),
-            ("spec.http[0].delegate", "refused"),
             ("spec.http[0].route[0].destination.host", "translated"),
+            ("spec.http[0].route[0].destination.subset", "refused"),
         ];
         assert_eq!(uses, expected);
         assert!(read.field_uses.iter().all(|one| &*one.resource == "VirtualService ns/a"));
-        assert!(matches!(read.field_uses[7].support, Support::Refused(_)));
+        assert!(matches!(read.field_uses[8].support, Support::Refused(_)));
         assert_eq!(read.ignored_metadata_fields, 2);
     }
 

@@ -22,7 +22,7 @@ const HTTP_ROUTE: Object = object(&[
     field("route", list(&Ty::Object(&HTTP_DESTINATION))).rule("VS-ROUTE-01"),
     field("redirect", Ty::Object(&REDIRECT)).rule("VS-RD-01"),
     field("directResponse", Ty::Object(&DIRECT_RESPONSE)).rule("VS-DR-01"),
-    field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
+    field("delegate", Ty::Object(&DELEGATE)).rule("VS-DEL-01"),
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
     field("timeout", DURATION).rule("VS-TO-01"),
     field("retries", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
@@ -107,7 +107,8 @@ const BODY: Object =
     object(&[field("string", Ty::Text).rule("VS-DR-02"), field("bytes", Ty::Text).rule("VS-DR-02")])
         .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
 
-const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
+const DELEGATE: Object =
+    object(&[field("name", STRING).rule("VS-DEL-01"), field("namespace", STRING).rule("VS-DEL-01")]);
 
 const RETRIES: Object = object(&[
     field("attempts", INT32).rule("VS-RETRY-03"),

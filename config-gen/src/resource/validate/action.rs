@@ -384,6 +384,7 @@ fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
     }
     if let Some(prefix) = &redirect.prefix_rewrite {
         let other = route.matches.iter().filter_map(|entry| entry.uri.as_ref());
+        let other = other.filter(|uri| uri.value != StringMatch::Present);
         for uri in other.filter(|uri| !matches!(uri.value, StringMatch::Prefix(_))) {
             out.push(
                 error("`prefixRewrite` needs `uri.prefix` in every match".to_owned(), prefix.span)

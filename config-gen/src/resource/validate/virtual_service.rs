@@ -45,7 +45,9 @@ pub(crate) fn validate(service: &VirtualService, spec: &Node, out: &mut Diagnost
                     .rule("VAL-VS-27")
                     .help("routes are tried in order, and a route without `match` takes everything; put it last"),
             );
-        } else if node.get("match").is_none_or(|list| list.items().is_empty() && !matches_type_error(list)) {
+        } else if route.delegate.is_none()
+            && node.get("match").is_none_or(|list| list.items().is_empty() && !matches_type_error(list))
+        {
             catch_all = Some(route.span);
         }
         http_route(route, node, mesh, out);
@@ -57,7 +59,7 @@ fn matches_type_error(node: &Node) -> bool {
     !matches!(node.value, crate::input::node::Value::List(_))
 }
 
-/// VS-HOST-04, VAL-VS-04.
+/// VS-HOST-04, VAL-VS-04: without hosts it is a delegate.
 fn delegate(service: &VirtualService, spec: &Node, out: &mut Diagnostics) {
     if !service.gateways.is_empty() {
         out.push(
@@ -68,14 +70,26 @@ fn delegate(service: &VirtualService, spec: &Node, out: &mut Diagnostics) {
             .at(spec.span)
             .rule("VAL-VS-04"),
         );
-        return;
     }
-    out.push(
-        Diagnostic::error("not-supported", "without `hosts` this is a delegate, which is not supported yet")
-            .at(spec.span)
-            .rule("VS-HOST-04")
-            .help("set `hosts`"),
-    );
+    for name in ["tls", "tcp"] {
+        if let Some(routes) = spec.get(name).filter(|routes| !routes.items().is_empty()) {
+            out.push(
+                Diagnostic::error("exclusive-fields", format!("a delegate can't have `{name}` routes"))
+                    .at(routes.span)
+                    .rule("VAL-VS-04")
+                    .help("without `hosts` it is a delegate, which has `http` routes alone"),
+            );
+        }
+    }
+    // VS-DEL-03
+    for delegate in service.http.iter().filter_map(|route| route.delegate.as_ref()) {
+        out.push(
+            Diagnostic::error("nested-delegate", "a route of a delegate can't delegate")
+                .at(delegate.span)
+                .rule("VAL-VS-29")
+                .help("refer to the last VirtualService itself"),
+        );
+    }
 }
 
 fn hosts(service: &VirtualService, mesh: bool, out: &mut Diagnostics) {
@@ -168,22 +182,30 @@ pub(super) fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
 }
 
 fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics) {
-    // The other actions are refused, and two errors would be one too many.
+    let given = |value: &Node| !value.items().is_empty() || matches_type_error(value);
     let acts = ["route", "redirect", "directResponse", "delegate"];
-    let given = |name: &&str| {
-        node.get(name).is_some_and(|value| !value.items().is_empty() || matches_type_error(value))
-    };
-    if !acts.iter().any(given) {
+    if !acts.into_iter().filter_map(|name| node.get(name)).any(given) {
         out.push(
             Diagnostic::error("no-destination", "this route leads nowhere: `route` is missing or empty")
                 .at(route.span)
                 .rule("VAL-VS-07"),
         );
     }
+    for name in ["route", "redirect"] {
+        // VS-DEL-10
+        if let (Some(delegate), Some(other)) = (&route.delegate, node.get(name).filter(|node| given(node))) {
+            out.push(
+                Diagnostic::error("exclusive-fields", format!("`{name}` has no place beside `delegate`"))
+                    .at(other.span)
+                    .also("`delegate` stands at", delegate.span)
+                    .rule("VAL-VS-29"),
+            );
+        }
+    }
     for destination in &route.route {
         host_of(&destination.destination, out);
     }
-    for mirror in &route.mirrors {
+    for mirror in route.all_mirrors() {
         host_of(&mirror.destination, out);
     }
     subsets(node, out);
@@ -378,8 +400,13 @@ mod tests {
                 (&case("hosts: [a.com, A.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: ['*.foo.com', a.foo.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: [a.foo.com, '*.foo.com']"), &["error overlapping-hosts VS-HOST-03"]),
-                (&case("hosts: []"), &["error not-supported VS-HOST-04"]),
+                (&case("hosts: []"), &[]),
+                (&case(""), &[]),
                 (&case("gateways: [a/b]"), &["error missing-field VAL-VS-04"]),
+                (
+                    &case("tcp: [{route: [{destination: {host: b}}]}]"),
+                    &["error not-supported VS-TCP-01", "error exclusive-fields VAL-VS-04"],
+                ),
                 (&case("hosts: a.com"), &["error wrong-type -"]),
                 (
                     &case("hosts: [a]\ngateways: [a.b.svc.cluster.local]"),
@@ -433,6 +460,15 @@ mod tests {
                     &["error out-of-range VAL-VS-08", "warning deprecated-field VAL-VS-09"],
                 ),
                 (&case("[{redirect: {uri: /}}]"), &[]),
+                (&case("[{delegate: {name: d}}]"), &[]),
+                (
+                    &case(&format!("[{{delegate: {{name: d}}, {ROUTE}}}]")),
+                    &["error exclusive-fields VAL-VS-29"],
+                ),
+                (&case("[{delegate: {name: d}, redirect: {uri: /}}]"), &["error exclusive-fields VAL-VS-29"]),
+                ("http: [{delegate: {name: d}}]", &["error nested-delegate VAL-VS-29"]),
+                // What its delegate matches isn't known here.
+                (&case(&format!("[{{delegate: {{name: d}}}}, {{{ROUTE}}}]")), &[]),
                 (
                     &case(&format!("[{{{ROUTE}}}, {{match: [{{port: 80}}], {ROUTE}}}]")),
                     &["warning unreachable-route VAL-VS-27"],
@@ -537,7 +573,7 @@ http:
         let service = &read.virtual_services[0];
         assert_eq!(service.hosts[0].value, "a");
         let route = &service.http[0];
-        assert_eq!(route.name.as_ref().map(|name| name.as_str()), Some("first"));
+        assert_eq!(route.label, "first");
         let [first, second] = route.matches.as_slice() else { panic!() };
         let value = |part: &Option<Spanned<StringMatch>>| part.clone().map(|part| part.value);
         assert_eq!(value(&first.uri), Some(StringMatch::Regex("a.*".into())));
@@ -561,7 +597,8 @@ http:
         assert_eq!(first.source_labels.get("app").map(String::as_str), Some("a"));
         assert_eq!(first.source_namespace.as_ref().map(|ns| ns.as_str()), Some("ns"));
         assert_eq!(first.gateways.len(), 1);
-        assert_eq!((&second.uri, second.port, &second.source_namespace), (&None, None, &None));
+        assert_eq!(value(&second.uri), Some(StringMatch::Present));
+        assert_eq!((second.port, &second.source_namespace), (None, &None));
         let rewrite = route.rewrite.as_ref().unwrap();
         assert_eq!(rewrite.uri.as_ref().map(|uri| uri.as_str()), Some("/x"));
         assert!(rewrite.authority.is_none());
