@@ -209,6 +209,29 @@ fn ports_of_a_kubernetes_service() {
 }
 
 #[test]
+fn types_of_a_kubernetes_service() {
+    // KS-04, KS-09: the types differ from outside the cluster only.
+    for kind in ["ClusterIP", "NodePort", "LoadBalancer"] {
+        let spec = format!("{{type: {kind}, ports: [{{port: 80, name: http}}]}}");
+        assert_eq!(plan_with(&service("{name: web}", &spec), &istio(&[80])).get("web"), WEB, "{kind}");
+    }
+    // KS-02: the protocol that the port says is its own, whatever it is called.
+    let spec = "{ports: [{port: 80, name: http, appProtocol: https}]}";
+    let planned = plan_with(&service("{name: web}", spec), &istio(&[80]));
+    assert_eq!(planned.get("web"), "502");
+    assert!(planned.server_names(80).contains(&"web.default.svc.cluster.local"));
+}
+
+#[test]
+fn a_location_says_whether_the_host_is_of_the_mesh() {
+    // SE-13
+    for (location, external) in [("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)] {
+        let yaml = entry("{name: a}", &format!("hosts: [a.example.com], location: {location}, {HTTP}"));
+        assert_eq!(plan(&yaml).cluster("outbound|80||a.example.com").external, external, "{location}");
+    }
+}
+
+#[test]
 fn pods_of_a_headless_service_have_names() {
     // TV-106, KS-03, KS-06
     let headless = |target: &str| {

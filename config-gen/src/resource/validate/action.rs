@@ -416,11 +416,13 @@ fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
     if let Some(code) = &redirect.code
         && !matches!(code.value, 301 | 302 | 303 | 307 | 308)
     {
-        out.push(
-            error(format!("{} is no status of a redirect", code.value), code.span)
-                .rule("VS-RD-01")
-                .help("it can be 301, 302, 303, 307 or 308"),
-        );
+        let message = format!("{} is no status of a redirect", code.value);
+        // Istio takes all that begin with a 3, and comes to routes that Envoy refuses.
+        let diagnostic = match code.value {
+            300..=399 => Diagnostic::error("not-supported", message).at(code.span),
+            _ => error(message, code.span),
+        };
+        out.push(diagnostic.rule("VS-RD-01").help("it can be 301, 302, 303, 307 or 308"));
     }
     if let Some(scheme) = &redirect.scheme
         && !matches!(scheme.as_str(), "http" | "https")
@@ -441,11 +443,12 @@ fn direct_response(response: &DirectResponse, out: &mut Diagnostics) {
     if let Some(status) = &response.status
         && !(200..=599).contains(&status.value)
     {
-        let mut message = format!("{} is not between 200 and 599", status.value);
-        if status.value == 600 {
-            message.push_str(", though Istio lets it pass");
-        }
-        out.push(Diagnostic::error("invalid-direct-response", message).at(status.span).rule("VAL-VS-18"));
+        let message = format!("{} is not between 200 and 599", status.value);
+        let diagnostic = match status.value {
+            600 => Diagnostic::error("not-supported", format!("{message}, though Istio lets it pass")),
+            _ => Diagnostic::error("invalid-direct-response", message),
+        };
+        out.push(diagnostic.at(status.span).rule("VAL-VS-18"));
     }
     let Some(body) = &response.body else { return };
     let size = match &body.value {
@@ -505,7 +508,7 @@ mod tests {
                 (&redirect(""), &["error invalid-redirect VS-RD-11"]),
                 (&redirect("uri: /x, prefixRewrite: /y"), BAD),
                 (&redirect("uri: \"/x\\ry\""), BAD),
-                (&redirect("uri: /x, redirectCode: 304"), &["error invalid-redirect VS-RD-01"]),
+                (&redirect("uri: /x, redirectCode: 304"), &["error not-supported VS-RD-01"]),
                 (&redirect("scheme: ftp"), &["error invalid-redirect VS-RD-06"]),
                 (&redirect("port: 0"), BAD),
                 (
@@ -531,7 +534,7 @@ mod tests {
             &[
                 (&response("status: 503, body: {string: down}"), &[]),
                 (&response("status: 200, body: {bytes: Zm9v}"), &[]),
-                (&response("status: 600"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("status: 600"), &["error not-supported VAL-VS-18"]),
                 (&response("status: 199"), &["error invalid-direct-response VAL-VS-18"]),
                 (&response("body: {string: a}"), &["error missing-field VAL-CRD-18"]),
                 (&response("status: 200, body: {bytes: '?'}"), &["error invalid-direct-response VS-DR-02"]),
