@@ -1,7 +1,7 @@
 //! The decision: host, virtual host, route, action (spec section 0.2).
 
 use crate::config::{self, Config, ConfigError, Mode, OutboundTrafficPolicy, Refuse};
-use crate::decision::{Decision, Forward, LocalReply};
+use crate::decision::{Cause, Decision, Forward, LocalReply};
 use crate::domains::{Domains, InvalidDomain};
 use crate::host::{self, Host};
 use crate::refusal::Reason;
@@ -127,6 +127,9 @@ impl Engine {
             Some(Decision::Forward(forward)) => {
                 Decision::Forward(Forward { unregistered: virtual_host.unregistered, ..forward })
             }
+            Some(Decision::Respond(LocalReply { cause: Cause::Refused(reason), .. })) => {
+                self.refuse(reason, request)
+            }
             Some(decision) => decision,
             None => self.refuse(Reason::NoRoute, request),
         }
@@ -158,6 +161,7 @@ impl Engine {
             path: None,
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
+            passed_through: true,
             unregistered: false,
             delayed: false,
             cors: None,

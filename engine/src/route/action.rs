@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
 use crate::headers;
+use crate::refusal::Reason;
 use crate::request::Request;
 use crate::route::cors::{Cors, Verdict};
+use crate::route::dial::Dial;
 use crate::route::fault::{Abort, Drawn, Fault};
 use crate::route::header::{self, Operations};
 use crate::route::matcher::RouteMatcher;
@@ -53,6 +55,7 @@ enum Target {
 struct Destination {
     cluster: Option<String>,
     auto_sni: bool,
+    dial: Option<Dial>,
     authority: Option<String>,
     /// One level after the other.
     headers: Vec<Operations>,
@@ -247,6 +250,14 @@ impl ForwardAction {
         let authority =
             self.authority.as_deref().or_else(|| destination.and_then(|chosen| chosen.authority.as_deref()));
         let final_authority = authority.map_or(request.authority, str::as_bytes);
+        let mut dial = None;
+        if let Some(rule) = destination.and_then(|chosen| chosen.dial.as_ref()) {
+            dial = rule.apply(final_authority);
+            if dial.is_none() {
+                let reason = Reason::HostNotBelowWildcard;
+                return Decision::Respond(LocalReply::refuse(reason, final_authority));
+            }
+        }
         let mut headers = Vec::new();
         for level in destination.map(|chosen| chosen.headers.as_slice()).unwrap_or_default() {
             level.apply(request, &mut headers);
@@ -271,7 +282,8 @@ impl ForwardAction {
             } else {
                 None
             },
-            dial: None,
+            dial,
+            passed_through: false,
             unregistered: false,
             delayed: drawn.delay.is_some(),
             cors,
@@ -292,6 +304,10 @@ fn target(
     let destinations = std::mem::take(&mut action.destinations);
     let request = std::mem::take(&mut action.request_headers);
     let response = std::mem::take(&mut action.response_headers);
+    let dial = action.dial.take();
+    if dial.is_some() && cluster.is_none() {
+        return error("dial", "has no use without `cluster`");
+    }
     if cluster.is_some() && !destinations.is_empty() {
         return error("destinations", "not allowed beside `cluster`");
     }
@@ -315,6 +331,7 @@ fn target(
         let one = Destination {
             cluster,
             auto_sni: action.auto_sni,
+            dial: Dial::new(dial, &format!("{path}.dial"))?,
             authority: None,
             headers,
             response: header::on_response(vec![(response, response_path)], mode)?,
@@ -355,6 +372,7 @@ fn target(
             Destination {
                 cluster: Some(destination.cluster),
                 auto_sni: destination.auto_sni,
+                dial: Dial::new(destination.dial, &format!("{path}.dial"))?,
                 authority: destination.authority,
                 headers,
                 response: header::on_response(levels, mode)?,

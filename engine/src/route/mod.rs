@@ -2,6 +2,7 @@
 
 mod action;
 mod cors;
+mod dial;
 mod fault;
 pub(crate) mod header;
 mod index;
