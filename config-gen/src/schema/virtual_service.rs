@@ -1,8 +1,8 @@
 //! Fields of VirtualService (spec section 4, 6.0).
 
 use super::{
-    Choice, DURATION, Field, INT32, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty, UINT32,
-    choice, field, list, map, object,
+    Choice, DURATION, Field, INT32, ISTIO_REFUSES, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty,
+    UINT32, choice, field, list, map, object,
 };
 
 pub(super) const SPEC: Object = object(&[
@@ -125,7 +125,7 @@ const FAULT: Object = object(&[
 
 const DELAY: Object = object(&[
     field("fixedDelay", DURATION).rule("VS-FAULT-01"),
-    field("exponentialDelay", DURATION).refused("Istio refuses it as well").rule("VS-FAULT-01"),
+    field("exponentialDelay", DURATION).refused(ISTIO_REFUSES).rule("VAL-VS-21"),
     field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-02"),
     field("percent", INT32).rule("VS-FAULT-02"),
 ])
@@ -134,7 +134,7 @@ const DELAY: Object = object(&[
 const ABORT: Object = object(&[
     field("httpStatus", INT32).rule("VS-FAULT-05"),
     field("grpcStatus", STRING).rule("VS-FAULT-05"),
-    field("http2Error", STRING).refused("Istio refuses it as well").rule("VS-FAULT-05"),
+    field("http2Error", STRING).refused(ISTIO_REFUSES).rule("VAL-VS-21"),
     field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-03"),
 ])
 .exclusive("VAL-CRD-17", &[&["httpStatus", "grpcStatus", "http2Error"]]);

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::super::read::filled;
 use super::super::virtual_service::{
-    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch, VirtualService,
+    Destination, HttpMatch, HttpRoute, NamedMatch, StringMatch, VirtualService,
 };
 use super::super::{Spanned, domain};
-use super::{action, export_to, invalid_host};
+use super::{action, export_to, invalid_host, labels, tls_routes};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::template;
@@ -32,6 +33,7 @@ pub(crate) fn validate(service: &VirtualService, spec: &Node, out: &mut Diagnost
                 .rule("VAL-VS-01"),
         );
     }
+    tls_routes::check(&service.hosts, spec, out);
     let nodes = spec.get("http").map(Node::items).unwrap_or_default();
     let mut catch_all: Option<Span> = None;
     for (route, node) in service.http.iter().zip(nodes) {
@@ -149,7 +151,7 @@ fn overlaps(hosts: &[Spanned<String>], out: &mut Diagnostics) {
 }
 
 /// VAL-VS-05: `name`, `namespace/name`, `mesh`, or the old dotted form.
-fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
+pub(super) fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
     // A template was reported with the shape.
     for gateway in gateways.iter().filter(|gateway| template::in_value(gateway).is_none()) {
         let valid = match gateway.split_once('/') {
@@ -203,7 +205,12 @@ fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics)
     for destination in &route.route {
         host_of(&destination.destination, out);
     }
-    weights(&route.route, out);
+    for mirror in route.all_mirrors() {
+        host_of(&mirror.destination, out);
+    }
+    subsets(node, out);
+    let each: Vec<_> = route.route.iter().map(|destination| (destination.weight, destination.span)).collect();
+    weights(&each, out);
     if let Some(rewrite) = &route.rewrite
         && rewrite.uri.is_none()
         && rewrite.authority.is_none()
@@ -221,6 +228,9 @@ fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics)
     for condition in &route.matches {
         http_match(condition, mesh, out);
     }
+    for condition in node.get("match").map(Node::items).unwrap_or_default() {
+        labels::check(condition.get("sourceLabels"), "VAL-VS-11", out);
+    }
 }
 
 /// Whether a part has a wrong type, or the rewrite itself; that was reported.
@@ -231,9 +241,12 @@ fn wrong_parts(rewrite: &Node) -> bool {
             .any(|name| rewrite.get(name).is_some_and(|node| node.as_str().is_none()))
 }
 
-/// VAL-VS-14.
 fn host_of(destination: &Destination, out: &mut Diagnostics) {
-    let host = &destination.host;
+    destination_host(&destination.host, out);
+}
+
+/// VAL-VS-14.
+pub(super) fn destination_host(host: &Spanned<String>, out: &mut Diagnostics) {
     if host.value == "*" {
         out.push(
             Diagnostic::error("invalid-host", "requests can't be sent to all hosts")
@@ -249,22 +262,40 @@ fn host_of(destination: &Destination, out: &mut Diagnostics) {
     }
 }
 
-/// VAL-VS-15. The weight of a single destination counts for nothing.
-fn weights(route: &[RouteDestination], out: &mut Diagnostics) {
-    let weight =
-        |destination: &RouteDestination| destination.weight.as_ref().map_or(0, |weight| weight.value);
+/// VAL-VS-14, of every destination of a route.
+fn subsets(route: &Node, out: &mut Diagnostics) {
+    let list = |name: &str| route.get(name).map(Node::items).unwrap_or_default().iter();
+    let nested = list("route").chain(list("mirrors")).filter_map(|item| item.get("destination"));
+    for destination in nested.chain(route.get("mirror")) {
+        subset(destination, out);
+    }
+}
+
+/// VAL-VS-14: the name of a subset, as a DestinationRule gives it.
+pub(super) fn subset(destination: &Node, out: &mut Diagnostics) {
+    let Some(name) = filled(destination.get("subset")) else { return };
+    if template::in_value(&name).is_none() && !domain::is_label(&name) {
+        out.push(
+            Diagnostic::error("invalid-subset", format!("`{}` can't be the name of a subset", name.value))
+                .at(name.span)
+                .rule("VAL-VS-14"),
+        );
+    }
+}
+
+/// VAL-VS-15: the weight and the place of each destination. The weight of a single one counts for
+/// nothing.
+pub(super) fn weights(each: &[(Option<Spanned<i64>>, Span)], out: &mut Diagnostics) {
     let error =
         |message: &str, span: Span| Diagnostic::error("invalid-weight", message).at(span).rule("VAL-VS-15");
-    for negative in
-        route.iter().filter_map(|destination| destination.weight.as_ref()).filter(|weight| weight.value < 0)
-    {
+    for negative in each.iter().filter_map(|(weight, _)| *weight).filter(|weight| weight.value < 0) {
         out.push(error("a weight can't be negative", negative.span));
     }
-    if let [first, _, ..] = route
-        && route.iter().map(weight).sum::<i64>() == 0
+    if let [(_, first), _, ..] = each
+        && each.iter().filter_map(|(weight, _)| *weight).map(|weight| weight.value).sum::<i64>() == 0
     {
         out.push(
-            error("the weights of the destinations add up to 0", first.span)
+            error("the weights of the destinations add up to 0", *first)
                 .help("give each destination a `weight`; none means 0 as soon as there are several"),
         );
     }
@@ -285,16 +316,19 @@ fn http_match(condition: &HttpMatch, mesh: bool, out: &mut Diagnostics) {
     {
         string_match(value, out);
     }
-    if let Some(namespace) = &condition.source_namespace
-        && !domain::is_label(namespace)
-    {
+    client(condition.source_namespace.as_ref(), out);
+    gateways(&condition.gateways, out);
+}
+
+/// VAL-VS-11.
+pub(super) fn client(namespace: Option<&Spanned<String>>, out: &mut Diagnostics) {
+    if let Some(namespace) = namespace.filter(|namespace| !domain::is_label(namespace)) {
         out.push(
             Diagnostic::error("invalid-namespace", format!("`{}` is no namespace", namespace.value))
                 .at(namespace.span)
                 .rule("VAL-VS-11"),
         );
     }
-    gateways(&condition.gateways, out);
 }
 
 /// VS-MATCH-22: what matches everything there has to be written as `{}`.
@@ -413,6 +447,18 @@ mod tests {
                     &case("[{route: [{destination: {host: b, subset: v1}}]}]"),
                     &["error not-supported VS-ROUTE-07"],
                 ),
+                (
+                    &case("[{route: [{destination: {host: b, subset: v_1}}]}]"),
+                    &["error not-supported VS-ROUTE-07", "error invalid-subset VAL-VS-14"],
+                ),
+                (
+                    &case(&format!("[{{{ROUTE}, mirror: {{host: '*'}}}}]")),
+                    &["error invalid-host VS-ROUTE-06"],
+                ),
+                (
+                    &case(&format!("[{{{ROUTE}, mirror: {{host: b}}, mirrorPercent: 101}}]")),
+                    &["error out-of-range VAL-VS-08", "warning deprecated-field VAL-VS-09"],
+                ),
                 (&case("[{redirect: {uri: /}}]"), &[]),
                 (&case("[{delegate: {name: d}}]"), &[]),
                 (
@@ -485,6 +531,7 @@ mod tests {
                     &["error invalid-header-name VAL-VS-26"],
                 ),
                 (&case("{sourceNamespace: a_b}"), &["error invalid-namespace VAL-VS-11"]),
+                (&case("{sourceLabels: {a: 'b c'}}"), &["error invalid-label VAL-VS-11"]),
                 (&case("{port: 70000}"), &["error out-of-range VAL-CRD-06"]),
                 (&case("{name: x, statPrefix: w, sourceLabels: {a: b}, gateways: [mesh]}"), &[]),
                 (&case("{ignore_uri_case: true}"), &["error unknown-field VAL-CRD-01"]),
