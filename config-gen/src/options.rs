@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use crate::resource::action::Retries;
 use crate::resource::service_entry::Location;
 
 /// Whose reading of the resources counts where the two differ (design, section 3).
@@ -51,6 +52,9 @@ pub struct Options {
     pub client_labels: BTreeMap<String, String>,
     /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
     pub outbound_policy: Option<OutboundPolicy>,
+    /// Retries of routes that say nothing, `meshConfig.defaultHttpRetryPolicy`. Default: Istio's
+    /// (DEF-06).
+    pub default_retries: Option<Retries>,
     /// What a ServiceEntry without `location` is. Default: `MESH_INTERNAL` in profile standalone,
     /// `MESH_EXTERNAL` in profile istio (SE-13).
     pub default_location: Option<Location>,
@@ -79,6 +83,7 @@ impl Default for Options {
             root_namespace: ROOT_NAMESPACE.to_owned(),
             client_labels: BTreeMap::new(),
             outbound_policy: None,
+            default_retries: None,
             default_location: None,
             envoy_headers: None,
             originate_tls: false,

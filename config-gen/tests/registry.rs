@@ -1291,7 +1291,11 @@ fn a_mesh_config_is_read_whole() {
     let (found, from_map) = mesh_findings(&map);
     assert_eq!((found.len(), from_map.root_namespace.as_str()), (0, "mesh"));
     for (text, expected) in [
-        ("defaultHttpRetryPolicy: {attempts: 3}", vec!["not-supported VS-RETRY-01"]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: '503,reset'}", vec![]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: never}", vec!["invalid-retries VS-RETRY-06"]),
+        ("defaultHttpRetryPolicy: {retryOn: reset}", vec!["invalid-retries VS-RETRY-02"]),
+        ("defaultHttpRetryPolicy: {tries: 3}", vec!["unknown-field VAL-CRD-01"]),
+        ("defaultTrafficPolicy: {}", vec!["not-supported DR-TP-03"]),
         ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", vec!["not-supported OTP-01"]),
         ("outboundTrafficPolicy: {mode: any}", vec!["invalid-value VAL-CRD-04"]),
         ("serviceEntryVisibility: {}", vec!["not-supported VIS-01"]),

@@ -890,3 +890,46 @@ fn the_host_of_a_request_is_dialled_below_a_wildcard_only() {
             .contains("route.dial: has no use")
     );
 }
+
+#[test]
+fn the_host_of_a_request_is_dialled_below_a_wildcard_only() {
+    // SE-R-07
+    let below = json!({"host": "*.example.com", "port": 8080});
+    let dialled = |action: Value| {
+        let engine = engine(action);
+        let request = Request { authority: b"a.example.com:22", ..get("/") };
+        let forward = forward(&engine, &request);
+        assert!(!forward.passed_through);
+        forward.dial.map(|(host, port)| format!("{}:{port}", text(&host)))
+    };
+    assert_eq!(dialled(json!({"cluster": "c"})), None);
+    assert_eq!(dialled(json!({"cluster": "c", "dial": below})).as_deref(), Some("a.example.com:8080"));
+    // The authority as rewritten.
+    let rewritten =
+        |authority: &str| json!({"cluster": "c", "dial": below, "rewrite": {"authority": authority}});
+    assert_eq!(dialled(rewritten("b.example.com:9")).as_deref(), Some("b.example.com:8080"));
+    // Each of several destinations has its own.
+    let weighted = json!({"destinations": [
+        {"cluster": "c", "weight": 0},
+        {"cluster": "d", "weight": 1, "dial": below, "authority": "d.example.com"},
+    ]});
+    assert_eq!(dialled(weighted).as_deref(), Some("d.example.com:8080"));
+
+    let elsewhere = engine(rewritten("example.org"));
+    let reply = reply(&elsewhere, &get("/"));
+    assert_eq!((reply.status, reply.cause.as_str()), (502, "host_not_below_wildcard"));
+    assert!(
+        text(&reply.body).starts_with("a.example.com is not below the wildcard host"),
+        "{}",
+        text(&reply.body)
+    );
+
+    assert!(
+        refusal(json!({"cluster": "c", "dial": {"host": "a", "port": 1}}))
+            .contains("route.dial.host: must be")
+    );
+    assert!(
+        refusal(json!({"destinations": [{"cluster": "c", "weight": 1}], "dial": below}))
+            .contains("route.dial: has no use")
+    );
+}

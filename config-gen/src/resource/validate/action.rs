@@ -234,7 +234,7 @@ const RETRY_ON: [&str; 16] = [
 ];
 
 /// VAL-VS-20.
-fn retries(retries: &Retries, out: &mut Diagnostics) {
+pub(crate) fn retries(retries: &Retries, out: &mut Diagnostics) {
     let error = |message: String, span: Span| {
         Diagnostic::error("invalid-retries", message).at(span).rule("VAL-VS-20")
     };
