@@ -124,16 +124,6 @@ pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16
         .then(|| input.options.envoy.dialled_port(service.host, registry_port(port)))
 }
 
-/// The port of `service` that is dialled at the host of each request, where there is no other
-/// host to dial.
-pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16) -> Option<u16> {
-    let port = service.ports.get(&number)?;
-    match discovery(input, service, port, &endpoints(input, service, number)) {
-        Discovery::Dynamic(port) => Some(port),
-        _ => None,
-    }
-}
-
 fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {
     if let Some(port) = dialled_port(input, service, port.number.value) {
         return Discovery::Dynamic(port);
