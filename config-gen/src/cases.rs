@@ -18,7 +18,7 @@ use crate::options::{Listen, Options, Profile};
 
 pub use outcome::{Mismatch, Outcome, Report, Seen, TestResult};
 pub use read::load;
-pub(crate) use run::decide;
+pub(crate) use read::{Listed, requests};
 pub use run::{Prepared, prepare, run};
 
 /// A file of tests that share their resources.

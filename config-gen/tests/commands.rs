@@ -102,8 +102,34 @@ fn explain_says_what_and_why() {
             vec!["explain", "--plugin-config", "plugin-config.json", "http://a.example.com/x"],
         ),
     ];
+    let actions = |rest: &[&'static str]| [&["explain", "-f", "actions.yaml"], rest].concat();
+    let jason = ["-H", "cookie: user=jason", "http://shop.example.com/cart"];
+    let more = [
+        ("explain-requests", actions(&["--requests", "requests.yaml"])),
+        (
+            "explain-allow-any",
+            actions(&[
+                "--requests",
+                "requests.txt",
+                "--outbound-policy",
+                "allow-any",
+                "--allow-upstream",
+                "192.168.0.0/16",
+            ]),
+        ),
+        ("explain-mesh-config", actions(&["--mesh-config", "mesh.yaml", "http://unknown.example.com/"])),
+        ("explain-drawn", [actions(&["--draw", "24"]), jason.to_vec()].concat()),
+        ("explain-drawn-other", [actions(&["--draw", "25"]), jason.to_vec()].concat()),
+        ("explain-yaml", [actions(&["-o", "yaml"]), jason.to_vec()].concat()),
+        (
+            "explain-one-profile",
+            one(&["--profile", "istio", "http://webserver.default.svc.cluster.local/files/7"]),
+        ),
+        ("explain-requests-wrong", actions(&["--requests", "requests-wrong.yaml"])),
+        ("explain-lines-wrong", actions(&["--requests", "requests-wrong.txt"])),
+    ];
     let commands: Vec<(&str, &[&str])> =
-        commands.iter().map(|(name, arguments)| (*name, arguments.as_slice())).collect();
+        commands.iter().chain(&more).map(|(name, arguments)| (*name, arguments.as_slice())).collect();
     compare(&commands);
 }
 
@@ -115,6 +141,9 @@ fn explain_exit_status() {
     assert_eq!(status(&["-f", "missing.yaml", "http://a/"]), 2);
     assert_eq!(status(&["--plugin-config", "webserver.yaml", "http://a/"]), 2);
     assert_eq!(status(&["--plugin-config", "plugin-config.json", "https://a/"]), 64);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "missing.yaml"]), 2);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "requests-wrong.yaml"]), 2);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "requests.yaml", "http://a/"]), 64);
     for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
         assert_eq!(status(wrong), 64, "{wrong:?}");
     }

@@ -61,7 +61,7 @@ impl Prepared {
 }
 
 /// What `engine` makes of `request`, and which route decided that. The steps go to `trace`.
-pub(crate) fn decide<T: Trace>(engine: &Engine, request: &Request, trace: &mut T) -> (Seen, String) {
+fn decide<T: Trace>(engine: &Engine, request: &Request, trace: &mut T) -> (Seen, String) {
     // In the order in which Envoy hands them over.
     let mut headers: Vec<(&[u8], &[u8])> = vec![
         (b":authority", &request.authority),

@@ -1,0 +1,406 @@
+//! A decision in words that a person knows: what the filter tells Envoy by headers and route
+//! profiles is turned back into timeouts, retries, faults and mirrors.
+
+use std::net::IpAddr;
+
+use portolan_engine::config::{AbortFault, Config, DelayFault, Mode, OutboundTrafficPolicy, Route};
+use portolan_engine::headers::{self, is_forbidden};
+use portolan_engine::{Cause, Decision, Forward, HeaderChange, LocalReply};
+
+use super::Named;
+use crate::cases::Request;
+use crate::emit::guard;
+use crate::emit::listener::carries_http;
+use crate::options::{EnvoyOptions, Options};
+use crate::plan::profiles::DEFAULT_RETRY_ON;
+use crate::plan::{Plan, RetryProfile, RouteProfile};
+
+/// All of a million.
+pub(super) const MILLION: u32 = 1_000_000;
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is sent on.
+    Forwarded(Box<Forwarded>),
+    /// It is answered by the filter or by Envoy.
+    Answered(Local),
+    /// The connection is closed without an answer.
+    Closed,
+    /// Nothing: a mesh's sidecar goes on with its own routes.
+    LeftAlone,
+}
+
+/// How a request is sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Envoy cluster; none in a mesh, whose sidecars choose.
+    pub cluster: Option<String>,
+    /// The cluster isn't in the plan, so that the client gets 503.
+    pub cluster_missing: bool,
+    /// The resource that registers the cluster's host.
+    pub service: Option<Named>,
+    /// Host header for the upstream.
+    pub authority: Vec<u8>,
+    /// Path for the upstream.
+    pub path: Vec<u8>,
+    /// Host and port to dial where they come from the request (`ALLOW_ANY`).
+    pub dials: Option<String>,
+    /// Changes of the request's headers.
+    pub request_headers: Vec<HeaderChange<'static>>,
+    /// What the upstream is told of the request as it was (VS-RW-16, VH-21).
+    pub told: Vec<HeaderChange<'static>>,
+    /// Changes of the response's headers.
+    pub response_headers: Vec<HeaderChange<'static>>,
+    /// Milliseconds for the request with all its retries; none: no limit.
+    pub timeout_ms: Option<u64>,
+    /// The timeout is that of a gRPC client (VS-TO-06).
+    pub client_timeout: bool,
+    /// None: no retries.
+    pub retries: Option<Retries>,
+    /// How long this request is held back, in milliseconds.
+    pub delay_ms: Option<u64>,
+    /// How this request is ended after the delay: a status of HTTP, or of gRPC.
+    pub abort: Option<String>,
+    /// All destinations with their weights, where there are several.
+    pub destinations: Vec<Share>,
+    /// The destination was drawn; else it is the one with the largest share.
+    pub drawn: bool,
+    /// Clusters that get a copy.
+    pub mirrors: Vec<Share>,
+    /// Delays of the route.
+    pub delay_fault: Option<DelayFault>,
+    /// Aborts of the route.
+    pub abort_fault: Option<AbortFault>,
+    /// The combination of static settings that Envoy's route has.
+    pub route_profile: Option<String>,
+}
+
+/// A cluster's part of the requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The cluster.
+    pub cluster: String,
+    /// Out of a million.
+    pub per_million: u32,
+}
+
+/// When and how often a request is tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retries {
+    /// Nothing else was said (DEF-06).
+    pub is_default: bool,
+    /// Tries after the first.
+    pub attempts: u32,
+    /// Envoy's names for what is tried again, those of gRPC included.
+    pub on: Vec<String>,
+    /// Statuses that are tried again.
+    pub status_codes: Vec<u16>,
+    /// Milliseconds for one try.
+    pub per_try_timeout_ms: Option<u64>,
+    /// Base interval in milliseconds, where it isn't Envoy's own.
+    pub backoff_ms: Option<u64>,
+    /// Hosts that failed already are tried again too.
+    pub same_hosts: bool,
+    /// Other localities too.
+    pub remote_localities: bool,
+}
+
+/// An answer that comes from no upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// HTTP status.
+    pub status: u16,
+    /// Why, as in the access log: `host_not_in_registry`.
+    pub reason: String,
+    /// Headers of the answer.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Status of gRPC.
+    pub grpc_status: Option<u8>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// What else there is to know of it.
+    pub note: Option<String>,
+}
+
+impl Outcome {
+    /// Envoy answers without the filter.
+    pub(super) fn refused_by_envoy(status: u16, reason: &str) -> Self {
+        let note = Some("Envoy itself answers, before the filter sees the request".to_owned());
+        Self::Answered(Local {
+            status,
+            reason: reason.to_owned(),
+            headers: Vec::new(),
+            grpc_status: None,
+            body: Vec::new(),
+            note,
+        })
+    }
+
+    /// Says whether the destination was drawn.
+    pub(super) fn drawn(mut self, drawn: bool) -> Self {
+        if let Self::Forwarded(forwarded) = &mut self {
+            forwarded.drawn = drawn;
+        }
+        self
+    }
+
+    /// See [`Explanation::agrees_with`](super::Explanation::agrees_with).
+    pub(super) fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Answered(one), Self::Answered(other)) if one.status >= 400 => {
+                (one.status, &one.reason) == (other.status, &other.reason)
+            }
+            (Self::Forwarded(one), Self::Forwarded(other)) => {
+                let without = |forwarded: &Forwarded| Forwarded { told: Vec::new(), ..forwarded.clone() };
+                without(one) == without(other)
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// `decision` on `request`, which `route` took, if any did.
+pub(super) fn of(
+    decision: Decision<'_>,
+    request: &Request,
+    route: Option<&Route>,
+    config: &Config,
+    origin: Option<(&Plan, &Options)>,
+) -> Outcome {
+    if origin.is_some_and(|(plan, options)| !carries_http(request.port, plan, options)) {
+        return Outcome::Closed;
+    }
+    match decision {
+        Decision::Pass => Outcome::LeftAlone,
+        Decision::Respond(reply) => Outcome::Answered(local(reply)),
+        Decision::Forward(forward) => forwarded(forward, request, route, config, origin),
+    }
+}
+
+fn local(reply: LocalReply<'_>) -> Local {
+    let value = |value: std::borrow::Cow<'_, [u8]>| value.into_owned();
+    Local {
+        status: reply.status,
+        reason: reply.cause.as_str().to_owned(),
+        headers: reply.headers.into_iter().map(|(name, it)| (name.to_owned(), value(it))).collect(),
+        grpc_status: reply.grpc_status,
+        body: value(reply.body),
+        note: match reply.cause {
+            Cause::Aborted => Some("a fault on purpose".to_owned()),
+            Cause::Preflight => Some("a preflight request of a browser".to_owned()),
+            _ => None,
+        },
+    }
+}
+
+fn forwarded(
+    forward: Forward<'_>,
+    request: &Request,
+    route: Option<&Route>,
+    config: &Config,
+    origin: Option<(&Plan, &Options)>,
+) -> Outcome {
+    let defaults = EnvoyOptions::default();
+    let envoy = origin.map_or(&defaults, |(_, options)| &options.envoy);
+    if request.method == "CONNECT" && config.mode == Mode::Proxy {
+        return Outcome::Answered(Local {
+            status: 404,
+            reason: "route_not_found".to_owned(),
+            headers: Vec::new(),
+            grpc_status: None,
+            body: Vec::new(),
+            note: Some("no route of the generated Envoy takes CONNECT, whatever the rules say".to_owned()),
+        });
+    }
+    let passed_through = matches!(&config.outbound_traffic_policy,
+        OutboundTrafficPolicy::AllowAny { cluster, .. } if forward.cluster == Some(cluster));
+    if passed_through
+        && let Some(address) = forward.dial.as_ref().and_then(|(host, _)| address(host))
+        && guard::refuses(address, envoy)
+    {
+        return Outcome::Answered(Local {
+            status: 403,
+            reason: format!("rbac_access_denied_matched_policy[{}]", guard::POLICY),
+            headers: Vec::new(),
+            grpc_status: None,
+            body: b"RBAC: access denied".to_vec(),
+            note: Some(format!(
+                "{address} is a private address, which is not dialled for a host outside the registry \
+                 (`--allow-upstream` makes exceptions)"
+            )),
+        });
+    }
+    let mut request_headers: Vec<HeaderChange<'static>> = Vec::new();
+    for (name, _) in request.headers.iter().filter(|(name, _)| is_forbidden(name.as_bytes(), config.mode)) {
+        let change = HeaderChange::Remove(name.clone().into());
+        if !request_headers.contains(&change) {
+            request_headers.push(change);
+        }
+    }
+    let mut steering = Steering::default();
+    for change in &forward.headers {
+        match change {
+            HeaderChange::Set(name, value) if is_forbidden(name.as_bytes(), Mode::Proxy) => {
+                steering.0.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
+            }
+            change => request_headers.push(owned(change)),
+        }
+    }
+    let mut response_headers: Vec<HeaderChange<'static>> = Vec::new();
+    response_headers.extend(forward.response.iter().flat_map(|it| it.changes()).map(owned));
+    if let Some((origin, rest)) = &forward.cors {
+        response_headers.push(HeaderChange::Set(headers::ALLOW_ORIGIN.into(), origin.clone().into()));
+        response_headers.extend(rest.changes().iter().map(owned));
+    }
+    let mut told = Vec::new();
+    if config.original_headers {
+        let mut tell = |name: &'static str, value: &[u8]| {
+            told.push(HeaderChange::Set(name.into(), value.to_vec().into()));
+        };
+        if forward.authority.is_some() {
+            tell(headers::ORIGINAL_HOST, &request.authority);
+        }
+        if forward.path.is_some() {
+            tell(headers::ORIGINAL_PATH, &request.path);
+        }
+        tell("x-envoy-attempt-count", b"1");
+    }
+    let is_known = |cluster: &str| match origin {
+        Some((plan, _)) => plan.clusters.iter().any(|known| known.name == cluster),
+        None => true,
+    };
+    let cluster_missing = !passed_through && forward.cluster.is_some_and(|cluster| !is_known(cluster));
+    let service = forward.cluster.zip(origin).and_then(|(cluster, (plan, _))| {
+        let name = plan.places.service_of_cluster(cluster)?;
+        Some(Named { name: name.to_owned(), span: plan.places.resource(name) })
+    });
+    let profile = forward.cluster.map(|_| forward.route.split(' ').next().unwrap_or_default());
+    let known = |name: &str| {
+        let asked = origin.map(|(plan, _)| plan.profiles.as_slice()).unwrap_or_default();
+        asked.iter().find(|profile| profile.name() == name).cloned()
+    };
+    let settings = profile.map(|name| known(name).unwrap_or_else(|| named_profile(name)));
+    let action = route.map(|route| &route.route);
+    let timeout_ms = steering.number("x-envoy-upstream-rq-timeout-ms");
+    Outcome::Forwarded(Box::new(Forwarded {
+        cluster: forward.cluster.map(str::to_owned),
+        cluster_missing,
+        service,
+        authority: forward
+            .authority
+            .map_or_else(|| request.authority.clone(), |text| text.as_bytes().to_vec()),
+        path: forward.path.unwrap_or_else(|| request.path.clone()),
+        dials: forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii())),
+        request_headers,
+        told,
+        response_headers,
+        timeout_ms,
+        client_timeout: timeout_ms.is_some() && action.is_some_and(|action| action.timeout_ms != timeout_ms),
+        drawn: false,
+        retries: settings.as_ref().and_then(|settings| steering.retries(&settings.retries)),
+        delay_ms: steering.number(headers::FAULT_DELAY),
+        abort: steering
+            .text("x-envoy-fault-abort-request")
+            .map(str::to_owned)
+            .or_else(|| Some(format!("gRPC {}", steering.text("x-envoy-fault-abort-grpc-request")?))),
+        destinations: action.map(|action| shares(&action.destinations)).unwrap_or_default(),
+        mirrors: settings
+            .map(|settings| settings.mirrors)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|mirror| Share { cluster: mirror.cluster, per_million: mirror.per_million })
+            .collect(),
+        delay_fault: action.and_then(|action| action.fault.as_ref()?.delay.clone()),
+        abort_fault: action.and_then(|action| action.fault.as_ref()?.abort.clone()),
+        route_profile: profile.map(str::to_owned),
+    }))
+}
+
+/// The address that `host` is, with brackets or without.
+pub(super) fn address(host: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(host).ok()?;
+    text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text).parse().ok()
+}
+
+/// What a profile's name alone says, for a plugin config without its bootstrap.
+fn named_profile(name: &str) -> RouteProfile {
+    let mut retries = RetryProfile::Off;
+    let default = RouteProfile::default().name();
+    let base = name.split('+').next().unwrap_or_default();
+    if base == default {
+        retries = RetryProfile::Default;
+    } else if base == "retries" {
+        retries =
+            RetryProfile::ByHeader { ignore_previous_hosts: true, remote_localities: false, backoff: None };
+    }
+    RouteProfile { retries, mirrors: Vec::new() }
+}
+
+fn shares(destinations: &[portolan_engine::config::Destination]) -> Vec<Share> {
+    let sum: u64 = destinations.iter().map(|destination| u64::from(destination.weight)).sum();
+    let share = |weight: u32| (u64::from(weight) * u64::from(MILLION)).checked_div(sum).unwrap_or(0);
+    destinations
+        .iter()
+        .map(|destination| Share {
+            cluster: destination.cluster.clone(),
+            per_million: u32::try_from(share(destination.weight)).unwrap_or(MILLION),
+        })
+        .collect()
+}
+
+fn owned(change: &HeaderChange<'_>) -> HeaderChange<'static> {
+    let name = |name: &str| name.to_owned().into();
+    match change {
+        HeaderChange::Remove(it) => HeaderChange::Remove(name(it)),
+        HeaderChange::Set(it, value) => HeaderChange::Set(name(it), value.to_vec().into()),
+        HeaderChange::Add(it, value) => HeaderChange::Add(name(it), value.to_vec().into()),
+    }
+}
+
+/// Headers by which the filter tells Envoy's router and fault filter what to do (GAP-03, GAP-04,
+/// GAP-08); no upstream sees them.
+#[derive(Debug, Default)]
+struct Steering(Vec<(String, String)>);
+
+impl Steering {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.text(name)?.parse().ok()
+    }
+
+    fn words(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn retries(&self, profile: &RetryProfile) -> Option<Retries> {
+        match profile {
+            RetryProfile::Off => None,
+            RetryProfile::Default => Some(Retries {
+                is_default: true,
+                attempts: 2,
+                on: DEFAULT_RETRY_ON.split(',').map(str::to_owned).collect(),
+                per_try_timeout_ms: self.number("x-envoy-upstream-rq-per-try-timeout-ms"),
+                ..Retries::default()
+            }),
+            RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff } => Some(Retries {
+                is_default: false,
+                attempts: self.number("x-envoy-max-retries")?,
+                on: [self.words("x-envoy-retry-on"), self.words("x-envoy-retry-grpc-on")].concat(),
+                status_codes: self
+                    .words("x-envoy-retriable-status-codes")
+                    .iter()
+                    .filter_map(|word| word.parse().ok())
+                    .collect(),
+                per_try_timeout_ms: self.number("x-envoy-upstream-rq-per-try-timeout-ms"),
+                backoff_ms: *backoff,
+                same_hosts: !ignore_previous_hosts,
+                remote_localities: *remote_localities,
+            }),
+        }
+    }
+}
