@@ -21,7 +21,7 @@ pub struct Refused {
 /// The answer, where the filter doesn't see it at all.
 pub fn receive(request: &Request) -> Result<Request, Refused> {
     let refused = |status, details| Err(Refused { status, details });
-    if request.method.is_empty() || request.method.bytes().any(|byte| !is_method_byte(byte)) {
+    if !METHODS.contains(&request.method.as_str()) {
         return refused(400, "http1.codec_error");
     }
     if !request.authority.iter().all(|byte| is_authority_byte(*byte)) {
@@ -50,10 +50,43 @@ pub fn receive(request: &Request) -> Result<Request, Refused> {
 
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
-/// Upper case only, which is a limit of Envoy's parser.
-fn is_method_byte(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || b"-_".contains(&byte)
-}
+/// The methods that Envoy takes by HTTP/1.1; others are refused, those in lower case among them.
+pub const METHODS: [&str; 34] = [
+    "ACL",
+    "BIND",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MOVE",
+    "MSEARCH",
+    "NOTIFY",
+    "OPTIONS",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "SOURCE",
+    "SUBSCRIBE",
+    "TRACE",
+    "UNBIND",
+    "UNLINK",
+    "UNLOCK",
+    "UNSUBSCRIBE",
+];
 
 /// A comma is among them: two Host lines arrive joined by one.
 fn is_authority_byte(byte: u8) -> bool {

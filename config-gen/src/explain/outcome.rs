@@ -11,7 +11,7 @@ use super::Named;
 use crate::cases::Request;
 use crate::emit::guard;
 use crate::emit::listener::carries_http;
-use crate::options::{EnvoyOptions, Options};
+use crate::options::{DnsFamily, EnvoyOptions, Options};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Plan, RetryProfile, RouteProfile};
 
@@ -215,21 +215,9 @@ fn forwarded(
     }
     let passed_through = matches!(&config.outbound_traffic_policy,
         OutboundTrafficPolicy::AllowAny { cluster, .. } if forward.cluster == Some(cluster));
-    if passed_through
-        && let Some(address) = forward.dial.as_ref().and_then(|(host, _)| address(host))
-        && guard::refuses(address, envoy)
-    {
-        return Outcome::Answered(Local {
-            status: 403,
-            reason: format!("rbac_access_denied_matched_policy[{}]", guard::POLICY),
-            headers: Vec::new(),
-            grpc_status: None,
-            body: b"RBAC: access denied".to_vec(),
-            note: Some(format!(
-                "{address} is a private address, which is not dialled for a host outside the registry \
-                 (`--allow-upstream` makes exceptions)"
-            )),
-        });
+    let address = forward.dial.as_ref().filter(|_| passed_through).and_then(|(host, _)| address(host));
+    if let Some(refused) = address.and_then(|address| not_dialled(address, envoy)) {
+        return Outcome::Answered(refused);
     }
     let mut request_headers: Vec<HeaderChange<'static>> = Vec::new();
     for (name, _) in request.headers.iter().filter(|(name, _)| is_forbidden(name.as_bytes(), config.mode)) {
@@ -315,6 +303,37 @@ fn forwarded(
         abort_fault: action.and_then(|action| action.fault.as_ref()?.abort.clone()),
         route_profile: profile.map(str::to_owned),
     }))
+}
+
+/// The answer where an address outside the registry isn't dialled.
+fn not_dialled(address: IpAddr, envoy: &EnvoyOptions) -> Option<Local> {
+    let (status, reason, body, note) = match (address, envoy.dns_family) {
+        // The dynamic forward proxy asks DNS for addresses too.
+        (IpAddr::V6(_), DnsFamily::V4Only) => (
+            503,
+            "dns_resolution_failure".to_owned(),
+            "DNS resolution failure",
+            format!("{address} is not found, since Envoy looks for IPv4 only (`--dns-family` of generate)"),
+        ),
+        _ if guard::refuses(address, envoy) => (
+            403,
+            format!("rbac_access_denied_matched_policy[{}]", guard::POLICY),
+            "RBAC: access denied",
+            format!(
+                "{address} is a private address, which is not dialled for a host outside the registry \
+                 (`--allow-upstream` makes exceptions)"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Local {
+        status,
+        reason,
+        headers: Vec::new(),
+        grpc_status: None,
+        body: body.as_bytes().to_vec(),
+        note: Some(note),
+    })
 }
 
 /// The address that `host` is, with brackets or without.
