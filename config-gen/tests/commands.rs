@@ -125,12 +125,43 @@ fn explain_says_what_and_why() {
             "explain-one-profile",
             one(&["--profile", "istio", "http://webserver.default.svc.cluster.local/files/7"]),
         ),
+        (
+            "explain-unserved",
+            vec![
+                "explain",
+                "-f",
+                "unserved.yaml",
+                "--accept",
+                "unknown-destination",
+                "--requests",
+                "unserved.txt",
+            ],
+        ),
+        (
+            "explain-keep-going",
+            vec!["explain", "-f", "unserved.yaml", "--keep-going", "http://nowhere.example.com/"],
+        ),
         ("explain-requests-wrong", actions(&["--requests", "requests-wrong.yaml"])),
         ("explain-lines-wrong", actions(&["--requests", "requests-wrong.txt"])),
     ];
     let commands: Vec<(&str, &[&str])> =
         commands.iter().chain(&more).map(|(name, arguments)| (*name, arguments.as_slice())).collect();
     compare(&commands);
+}
+
+/// The example in README.md, which ends in `...`.
+#[test]
+fn the_readme_shows_what_explain_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("$ config-gen explain ").expect("the example");
+    let (line, rest) = rest.split_once('\n').unwrap();
+    let (shown, _) = rest.split_once("    ...\n").expect("the end of the example");
+    let arguments: Vec<&str> = line.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
+    let output = command.current_dir(root).arg("explain").args(arguments).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.starts_with(shown), "{out}");
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Planned<'_> {
             Ok(match &question.asked {
                 Asked::Http(request) => {
                     let mut explanation = explainer.explain(request)?;
-                    explanation.add_bypassed(resources, found, options);
+                    explanation.add_bypassed(request.port, resources, found, options);
                     Answer::Http(Box::new(explanation))
                 }
                 Asked::Tls { host, port } => {

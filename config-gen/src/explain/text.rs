@@ -118,6 +118,16 @@ impl Explanation {
         out
     }
 
+    /// Whether the routes are those of a VirtualService; a plugin config keeps the names.
+    fn has_virtual_service(&self) -> bool {
+        match &self.virtual_host {
+            Found::VirtualHost { named, .. } => {
+                !named.name.starts_with("ServiceEntry ") && !named.name.starts_with("Service ")
+            }
+            _ => false,
+        }
+    }
+
     fn reasons(&self, sources: &Sources) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(path) = &self.normalized_path {
@@ -150,15 +160,16 @@ impl Explanation {
             }
             Found::VirtualHost { named, domain, unregistered } => {
                 let by = if domain == host { String::new() } else { format!(" as `{domain}`") };
-                let only = if *unregistered { "; no ServiceEntry has it" } else { "" };
+                let only = if *unregistered { "; no ServiceEntry has it on this port" } else { "" };
                 lines.push(format!("`{host}` is served by {}{by}{only}", named.text(sources)));
             }
         }
         let bypassed = self.bypassed.iter().take(SHOWN);
         lines.extend(bypassed.map(|it| format!("{} names it, but {}", it.resource.text(sources), it.why)));
         match &self.route {
+            Some(_) if !self.has_virtual_service() => lines.push("no VirtualService routes it".to_owned()),
             Some(route) if self.lost.is_empty() => {
-                lines.push(format!("route {} is the first", route.text(sources)));
+                lines.push(format!("route {} is the first for this port and client", route.text(sources)));
             }
             Some(route) => lines.push(format!("route {} is the first that matches", route.text(sources))),
             None => {}
@@ -166,7 +177,16 @@ impl Explanation {
         match &self.outcome {
             Outcome::Answered(Local { note: Some(note), .. }) => lines.push(note.clone()),
             Outcome::Forwarded(forwarded) if forwarded.cluster_missing => {
-                lines.push("there is no such cluster, so the client gets 503".to_owned());
+                lines.push(match (&forwarded.service, &forwarded.cluster) {
+                    (Some(service), _) => format!("{} has no such port for HTTP", service.text(sources)),
+                    (None, Some(cluster)) => {
+                        let host = cluster.rsplit('|').next().unwrap_or_default();
+                        format!(
+                            "no ServiceEntry or Service has the host `{host}`, so there is no such cluster"
+                        )
+                    }
+                    (None, None) => String::new(),
+                });
             }
             _ => {}
         }
@@ -197,6 +217,9 @@ impl Lost {
 fn headline(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Forwarded(forwarded) => match &forwarded.cluster {
+            Some(cluster) if forwarded.cluster_missing => {
+                format!("answered 503, for lack of the cluster {cluster}")
+            }
             Some(cluster) => format!("forwarded to {cluster}"),
             None => "forwarded by the sidecar's own routes".to_owned(),
         },
@@ -213,10 +236,10 @@ type Fact = (&'static str, String);
 
 fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources) -> Vec<Fact> {
     let mut facts: Vec<Fact> = Vec::new();
-    if let Some(service) = &forwarded.service {
+    if let Some(service) = forwarded.service.as_ref().filter(|_| !forwarded.cluster_missing) {
         facts.push(("registered by", service.text(sources)));
     }
-    if !forwarded.destinations.is_empty() {
+    if forwarded.destinations.len() > 1 {
         let drawn = "; this one has the largest share, `--draw` draws one";
         let drawn = if forwarded.drawn { "" } else { drawn };
         facts.push(("destinations", format!("{}{drawn}", shares(&forwarded.destinations, ""))));
