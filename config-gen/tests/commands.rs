@@ -141,6 +141,22 @@ fn explain_says_what_and_why() {
             "explain-keep-going",
             vec!["explain", "-f", "unserved.yaml", "--keep-going", "http://nowhere.example.com/"],
         ),
+        (
+            "explain-mesh",
+            vec!["explain", "--plugin-config", "mesh-plugin-config.json", "--requests", "mesh-requests.txt"],
+        ),
+        (
+            "explain-requests-json",
+            vec![
+                "explain",
+                "--plugin-config",
+                "mesh-plugin-config.json",
+                "--requests",
+                "mesh-requests.txt",
+                "-o",
+                "json",
+            ],
+        ),
         ("explain-requests-wrong", actions(&["--requests", "requests-wrong.yaml"])),
         ("explain-lines-wrong", actions(&["--requests", "requests-wrong.txt"])),
     ];

@@ -12,7 +12,10 @@ use crate::source::Sources;
 
 /// The question and all answers.
 pub(crate) fn report(asked: &Asked, answers: &[Answer], sources: &Sources) -> Value {
-    let agree = answers.split_first().map(|(first, others)| others.iter().all(|it| first.agrees_with(it)));
+    let agree = match answers {
+        [first, others @ ..] if !others.is_empty() => Some(others.iter().all(|it| first.agrees_with(it))),
+        _ => None,
+    };
     json!({
         "request": question(asked),
         "profilesAgree": agree,
@@ -120,6 +123,7 @@ impl Forwarded {
             "destinations": self.destinations.iter().map(Share::json).collect::<Value>(),
             "authority": bytes(&self.authority),
             "path": bytes(&self.path),
+            "tlsServerName": self.server_name,
             "dials": self.dials,
             "requestHeaders": self.request_headers.iter().chain(&self.told).map(change).collect::<Value>(),
             "responseHeaders": self.response_headers.iter().map(change).collect::<Value>(),

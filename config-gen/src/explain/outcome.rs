@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use portolan_engine::config::{AbortFault, Config, DelayFault, Mode, OutboundTrafficPolicy, Route};
 use portolan_engine::headers::{self, is_forbidden};
+use portolan_engine::host::without_port;
 use portolan_engine::{Cause, Decision, Forward, HeaderChange, LocalReply};
 
 use super::Named;
@@ -44,6 +45,8 @@ pub struct Forwarded {
     pub authority: Vec<u8>,
     /// Path for the upstream.
     pub path: Vec<u8>,
+    /// The server name of the TLS that Envoy originates.
+    pub server_name: Option<String>,
     /// Host and port to dial where they come from the request (`ALLOW_ANY`).
     pub dials: Option<String>,
     /// Changes of the request's headers.
@@ -254,11 +257,23 @@ fn forwarded(
         }
         tell("x-envoy-attempt-count", b"1");
     }
-    let is_known = |cluster: &str| match origin {
-        Some((plan, _)) => plan.clusters.iter().any(|known| known.name == cluster),
-        None => true,
-    };
-    let cluster_missing = !passed_through && forward.cluster.is_some_and(|cluster| !is_known(cluster));
+    let cluster = forward.cluster.zip(origin).and_then(|(name, (plan, _))| {
+        // In the order of their names.
+        let found = plan.clusters.binary_search_by(|known| known.name.as_str().cmp(name)).ok()?;
+        plan.clusters.get(found)
+    });
+    let cluster_missing =
+        !passed_through && forward.cluster.is_some() && origin.is_some() && cluster.is_none();
+    let authority =
+        forward.authority.map_or_else(|| request.authority.clone(), |text| text.as_bytes().to_vec());
+    let server_name = cluster.and_then(|cluster| cluster.tls.as_ref()).map(|tls| match &tls.sni {
+        Some(name) => name.clone(),
+        // That of the authority (DR-TLS-08).
+        None => {
+            let host = forward.server_name.as_deref().unwrap_or_else(|| without_port(&authority));
+            host.escape_ascii().to_string()
+        }
+    });
     let service = forward.cluster.zip(origin).and_then(|(cluster, (plan, _))| {
         let name = plan.places.service_of_cluster(cluster)?;
         Some(Named { name: name.to_owned(), span: plan.places.resource(name) })
@@ -275,9 +290,8 @@ fn forwarded(
         cluster: forward.cluster.map(str::to_owned),
         cluster_missing,
         service,
-        authority: forward
-            .authority
-            .map_or_else(|| request.authority.clone(), |text| text.as_bytes().to_vec()),
+        authority,
+        server_name,
         path: forward.path.unwrap_or_else(|| request.path.clone()),
         dials: forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii())),
         request_headers,

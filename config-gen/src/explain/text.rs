@@ -254,6 +254,9 @@ fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources
         };
         facts.push((name, value));
     }
+    if let Some(name) = &forwarded.server_name {
+        facts.push(("TLS", format!("originated, for the server name {name}")));
+    }
     if let Some(dials) = &forwarded.dials {
         facts.push(("dials", dials.clone()));
     }
