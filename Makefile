@@ -19,6 +19,8 @@ demo: system envoy wasm ## Run both examples in a real Envoy and show the answer
 	cargo build --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --locked --quiet -p portolan-e2e --bin demo
 
+# With PORTOLAN_CORPUS=DIR our verdicts on the configuration there are tested too
+# (config-gen/tests/corpus.rs).
 .PHONY: test
 test: tools wasm ## Run all tests, those in a real Envoy too (installs what is missing)
 	cargo build --locked
@@ -45,6 +47,10 @@ lint: system ## Check format and run clippy; shellcheck, yamllint, hadolint wher
 bench: system envoy wasm ## Compare the cost per request with Envoy's own routes (BENCH_ARGS: its options)
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
+
+.PHONY: mutants
+mutants: ## Change the engine one place at a time and see whether a test notices (about 40 minutes)
+	@tools/mutants.sh
 
 .PHONY: tools
 tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target

@@ -54,6 +54,16 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+/// Codes of errors on what Istio accepts: what is not supported here, or too dangerous.
+const BY_CHOICE: [&str; 6] = [
+    "not-supported",
+    "refused-kind",
+    "unknown-kind",
+    "partial-wildcard",
+    "reserved-header",
+    "duplicate-object",
+];
+
 impl Diagnostic {
     /// An error that says nothing but `message` so far.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
@@ -118,6 +128,11 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Whether this is an error here alone: Istio's schema and webhook have nothing against it.
+    pub fn refused_by_choice(&self) -> bool {
+        self.severity == Severity::Error && BY_CHOICE.contains(&self.code)
     }
 
     /// The finding as text of several lines with the source line it is about,

@@ -228,8 +228,13 @@ impl<'a> Explainer<'a> {
     }
 
     fn named_route(&self, host: &VirtualHost, route: &Route) -> Named {
-        let span = self.origin.and_then(|(plan, _)| plan.places.route(&host.name, &route.name));
-        Named { name: route.name.clone(), span }
+        let places = self.origin.map(|(plan, _)| &plan.places);
+        let span = places.and_then(|places| places.route(&host.name, &route.name));
+        let name = match places.and_then(|places| places.delegate(&host.name, &route.name)) {
+            Some(delegate) => format!("{} of {delegate}", route.name),
+            None => route.name.clone(),
+        };
+        Named { name, span }
     }
 }
 

@@ -3,8 +3,8 @@
 //! Istio resources to a [`plan::Plan`], and from there to the files that Envoy reads. The
 //! steps, each with its module:
 //!
-//! YAML → [`input`] → [`resource`]s with their places → [`registry`] (visibility, conflicts)
-//! → [`plan`] (virtual hosts, clusters) → [`emit`].
+//! YAML → [`input`] → [`resource`]s with their places, delegates merged → [`registry`]
+//! (visibility, conflicts) → [`plan`] (virtual hosts, clusters) → [`emit`].
 //!
 //! What a request comes to is not decided here but by `portolan_engine`.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@
 pub mod cases;
 pub mod cli;
 pub mod connection_manager;
+mod delegates;
 pub mod destination_rules;
 pub mod diagnostic;
 pub mod emit;

@@ -217,9 +217,9 @@ impl<'a> Registry<'a> {
         self.services.values()
     }
 
-    /// Whether `host` is a service's own.
-    pub(crate) fn has(&self, host: &str) -> bool {
-        self.services.contains_key(host)
+    /// The service whose own host this is.
+    pub(crate) fn own(&self, host: &str) -> Option<&Service<'a>> {
+        self.services.get(host)
     }
 
     /// The service that `host` means as a destination: the one of that host, or the one that an

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::input::Read;
+use crate::input::node::{Node, join, key_segment};
 use crate::options::Profile;
 use crate::schema::FieldUse;
 use crate::source::{Sources, Span};
@@ -99,6 +100,41 @@ fn place(value: &mut Value, span: Span, sources: &Sources) {
     value["column"] = json!(span.column);
 }
 
+/// Places of the resources read that the report has no line for, as `Kind namespace/name: path`.
+/// There should be none.
+pub fn missing(read: &Read) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (title, root) in &read.documents {
+        let lines: Vec<&str> =
+            read.field_uses.iter().filter(|one| *one.resource == **title).map(|one| &*one.field).collect();
+        let mut places = Vec::new();
+        leaves(root, String::new(), &mut places);
+        // These two make the title.
+        places.retain(|path| path != "apiVersion" && path != "kind");
+        places.retain(|path| !lines.iter().any(|line| covers(line, path)));
+        missing.extend(places.into_iter().map(|path| format!("{title}: {path}")));
+    }
+    missing
+}
+
+/// Paths of all values that hold no others.
+fn leaves(node: &Node, path: String, out: &mut Vec<String>) {
+    for (index, item) in node.items().iter().enumerate() {
+        leaves(item, format!("{path}[{index}]"), out);
+    }
+    for entry in node.entries() {
+        leaves(&entry.node, join(&path, &key_segment(&entry.key)), out);
+    }
+    if node.items().is_empty() && node.entries().is_empty() {
+        out.push(path);
+    }
+}
+
+/// A line speaks of its field and of all below it.
+fn covers(line: &str, path: &str) -> bool {
+    path.strip_prefix(line).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +147,63 @@ mod tests {
         {
             assert!(SUPPORT.contains(&support.name()));
         }
+    }
+
+    #[test]
+    fn every_place_has_a_line() {
+        let mut sources = Sources::new();
+        sources.add(
+            "a.yaml",
+            "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, uid: x, labels: {}, annotations: {a.b/c: d}, creationTimestamp: null, nonsense: 1}
+spec:
+  hosts: [a, b]
+  gateway: {name: unknown}
+  exportTo: []
+  http:
+  - match:
+    - {}
+    - uri: {}
+      headers: {x: {}, v: {exact: z}}
+      withoutHeaders: {v: null}
+    delegate: {name: d}
+    timeout: null
+    route: [{destination: {host: c}}]
+  tls: []
+status: {}
+other: [1]
+",
+        );
+        let mut read = crate::input::read(sources, &Default::default());
+        assert_eq!(missing(&read), Vec::<String>::new());
+        let lines: Vec<String> =
+            read.field_uses.iter().map(|one| format!("{} {}", one.field, one.support.name())).collect();
+        for line in [
+            "metadata.uid ignored",
+            "metadata.labels translated",
+            "metadata.annotations[\"a.b/c\"] ignored",
+            "metadata.creationTimestamp ignored",
+            "metadata.nonsense refused",
+            "other refused",
+            "spec.gateway refused",
+            "spec.http[0].match[0] translated",
+            "spec.http[0].match[1].uri translated",
+            "spec.http[0].match[1].headers.x translated",
+            "spec.http[0].match[1].withoutHeaders.v translated",
+            "spec.http[0].delegate.name translated",
+            "spec.http[0].timeout ignored",
+        ] {
+            assert_eq!(
+                lines.iter().filter(|other| *other == line).count(),
+                1,
+                "{line}\n{}",
+                lines.join("\n")
+            );
+        }
+        read.field_uses.retain(|one| !one.field.starts_with("spec.http[0].match[1].headers"));
+        let found = ["x", "v.exact"]
+            .map(|rest| format!("VirtualService default/a: spec.http[0].match[1].headers.{rest}"));
+        assert_eq!(missing(&read), found);
     }
 }

@@ -7,6 +7,7 @@ use crate::names::{covers, expand, overlaps};
 use crate::options::Options;
 use crate::registry::is_exported_to;
 use crate::resource::sidecar::{Egress, Sidecar};
+use crate::resource::virtual_service::HttpRoute;
 use crate::resource::{Resources, VirtualService};
 
 /// The imports of the client.
@@ -75,7 +76,10 @@ impl<'a> Scope<'a> {
             for egress in chosen.map(|sidecar| sidecar.egress.as_slice()).unwrap_or_default() {
                 if exported && scope.lists_virtual_service(egress, service) {
                     let routes = service.http.iter().flat_map(|http| &http.route);
-                    let hosts = routes.map(|route| expand(&route.destination.host, &service.meta.namespace));
+                    let routes = routes.map(|route| route.destination.host.value.clone());
+                    let mirrors = service.http.iter().flat_map(HttpRoute::all_mirrors);
+                    let mirrors = mirrors.map(|mirror| mirror.destination.host.value);
+                    let hosts = routes.chain(mirrors).map(|host| expand(&host, &service.meta.namespace));
                     let port = egress.port.as_ref().map(|port| port.value);
                     scope.destinations.extend(hosts.map(|host| (port, host)));
                 }

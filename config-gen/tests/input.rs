@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use config_gen::input::{Read, ReadOptions, files, read};
+use config_gen::report;
 use config_gen::schema::markdown;
 use config_gen::source::Sources;
 
@@ -69,6 +70,7 @@ fn every_input_is_reported_as_expected() {
         sources.add(name, fs::read_to_string(&path).unwrap());
         let read = read(sources, &ReadOptions::default());
         wrong.extend(compare(&path.with_extension("txt"), &summary(&read)));
+        wrong.extend(report::missing(&read).into_iter().map(|place| format!("{name}: no line for {place}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -115,29 +117,4 @@ fn generated_documents_are_in_step() {
         .filter_map(|(name, text)| compare(&docs.join(name), &text))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// Reads a folder of configuration found in the wild. Nothing may panic, and
-/// every finding has a place and renders.
-#[test]
-fn corpus() {
-    let Some(corpus) = std::env::var_os("PORTOLAN_CORPUS") else {
-        println!("skipped: PORTOLAN_CORPUS does not name a folder of Istio configuration");
-        return;
-    };
-    let sources = files::collect(&[PathBuf::from(corpus)]).unwrap();
-    let mut counts = std::collections::BTreeMap::new();
-    for file in sources.files() {
-        let mut one = Sources::new();
-        one.add(sources.name(file), sources.text(file));
-        let read = read(one, &ReadOptions::default());
-        if std::env::var_os("PORTOLAN_CORPUS_SHOW").is_some() {
-            println!("=== {}\n{}", sources.name(file), summary(&read));
-        }
-        for diagnostic in &read.diagnostics {
-            assert!(diagnostic.span.is_some(), "{}", diagnostic.render(&read.sources));
-            *counts.entry(diagnostic.code).or_insert(0) += 1;
-        }
-    }
-    println!("{} files: {counts:?}", sources.files().count());
 }

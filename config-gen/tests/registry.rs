@@ -304,6 +304,80 @@ fn a_destination_may_be_an_external_name() {
     );
 }
 
+/// Copies of requests for a.example.com go to `destination`: the route profiles that come of it.
+fn mirrored(destination: &str, more: &str) -> (Planned, Vec<String>) {
+    let mirrored = virtual_service(
+        "{name: v}",
+        &format!(
+            "{{hosts: [a.example.com], http: [{{route: [{{destination: {{host: a.example.com}}}}], mirror: {destination}}}]}}"
+        ),
+    );
+    let planned = plan_with(&(a() + more + &mirrored), &istio(&[80]));
+    let profiles = planned.plan.profiles.iter().map(|profile| profile.name()).collect();
+    (planned, profiles)
+}
+
+#[test]
+fn a_mirror_may_be_an_external_name() {
+    // KS-04, VS-MIR-04
+    let to_b =
+        entry("{name: b}", &format!("hosts: [b.example.com], {HTTP}")) + &alias("ext", "b.example.com");
+    let (planned, profiles) = mirrored("{host: ext}", &to_b);
+    assert_eq!(planned.errors(), [""; 0]);
+    assert_eq!(profiles, ["default+mirror=outbound|80||b.example.com"]);
+    // Not through an alias that doesn't list the listener's port.
+    let portless = to_b.replace(", ports: [{port: 80, name: http}]", "");
+    let (planned, profiles) = mirrored("{host: ext}", &portless);
+    assert_eq!((planned.errors(), profiles), (vec!["unknown-destination"], vec![]));
+    assert_eq!(planned.of_code("unknown-destination").rule, Some("KS-04"));
+}
+
+#[test]
+fn no_copies_go_to_a_cluster_that_isnt_there() {
+    // VS-MIR-04, CL-09
+    let b = |rest: &str| entry("{name: b}", &format!("hosts: [b.example.com], {rest}"));
+    let port = |protocol: &str| format!("ports: [{{number: 90, name: p, protocol: {protocol}}}]");
+    let nobody = "resolution: DNS, workloadSelector: {labels: {app: b}}";
+    for (more, message) in [
+        (String::new(), "no service has the host `b.example.com`; no copies are sent"),
+        (b(HTTP), "`b.example.com` has no port 90; no copies are sent"),
+        (
+            b(&port("TCP")),
+            "port 90 of `b.example.com` is plain TCP, which this version can't serve; no copies are sent",
+        ),
+        (b(&port("UDP")), "port 90 of `b.example.com` is UDP, which has no cluster; no copies are sent"),
+        (b(&format!("{nobody}, {}", port("HTTP"))), "`b.example.com` has no endpoints; no copies are sent"),
+    ] {
+        let (planned, profiles) = mirrored("{host: b.example.com, port: {number: 90}}", &more);
+        let error = planned.of_code("unknown-destination");
+        assert_eq!((error.severity, error.message.as_str()), (Severity::Error, message));
+        assert_eq!(error.field.as_deref(), Some("spec.http[0].mirror"));
+        // Accepted, the rest of the route is left.
+        assert_eq!((planned.get("a.example.com").as_str(), profiles), (A, vec![]), "{message}");
+    }
+    let (planned, profiles) = mirrored("{host: b.example.com, port: {number: 90}}", &b(&port("HTTP")));
+    assert_eq!(planned.errors(), [""; 0]);
+    assert_eq!(profiles, ["default+mirror=outbound|90||b.example.com"]);
+}
+
+#[test]
+fn a_destination_needs_a_cluster() {
+    // CL-09: the same for routes.
+    let b = entry(
+        "{name: b}",
+        "hosts: [b.example.com], workloadSelector: {labels: {app: b}}, ports: [{number: 80, name: http, protocol: HTTP}]",
+    );
+    let to_b = virtual_service(
+        "{name: v}",
+        "{hosts: [a.example.com], http: [{route: [{destination: {host: b.example.com}}]}]}",
+    );
+    let planned = plan_with(&(a() + &b + &to_b), &istio(&[80]));
+    let error = planned.of_code("unknown-destination");
+    assert_eq!(error.message, "`b.example.com` has no endpoints; requests get 503");
+    assert_eq!(planned.get("a.example.com"), "outbound|80||b.example.com");
+    assert!(!planned.has_cluster("outbound|80||b.example.com"));
+}
+
 #[test]
 fn an_annotation_says_who_sees_a_kubernetes_service() {
     // KS-05, VIS-01
@@ -957,6 +1031,21 @@ fn destinations_of_imported_virtual_services_are_imported() {
     assert_eq!(planned.errors(), [""; 0]);
     assert_eq!(planned.get("a.example.com"), "outbound|80||b.example.com");
     assert!(planned.has_cluster("outbound|80||b.example.com"));
+    // Mirrors and routes of delegates lead there, too.
+    for rest in [
+        "http: [{route: [{destination: {host: a.example.com}}], mirror: {host: b.example.com}}]",
+        "http: [{route: [{destination: {host: a.example.com}}], mirrors: [{destination: {host: b.example.com}}]}]",
+        "http: [{delegate: {name: d, namespace: shop}}]",
+    ] {
+        let route = virtual_service("{name: v}", &format!("{{hosts: [a.example.com], {rest}}}"))
+            + &virtual_service(
+                "{name: d, namespace: shop}",
+                "{http: [{route: [{destination: {host: b.example.com}}]}]}",
+            );
+        let planned = plan_with(&(a() + &elsewhere + &route + &own), &istio(&[80]));
+        assert_eq!(planned.errors(), [""; 0], "{rest}");
+        assert!(planned.has_cluster("outbound|80||b.example.com"), "{rest}");
+    }
     // A VirtualService of another namespace isn't imported itself.
     let theirs = route.replace("{name: v}", "{name: v, namespace: shop}");
     let planned = plan_with(&(a() + &elsewhere + &theirs + &own), &istio(&[80]));

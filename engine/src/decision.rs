@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(printable(b"a.example.com:80"), "a.example.com:80");
         assert_eq!(printable(b"a\r\nx: <b>\xff"), "a\\x0d\\x0ax:\\x20\\x3cb\\x3e\\xff");
         assert_eq!(printable(&[b'a'; 60_000]).len(), MAX_PRINTED_HOST + 3);
+        assert_eq!(printable(&[b'a'; MAX_PRINTED_HOST]).len(), MAX_PRINTED_HOST);
     }
 
     #[test]
@@ -188,5 +189,23 @@ mod tests {
         assert_eq!(reply.status, 502);
         assert_eq!(reply.details, "host_not_in_registry{b.example.com}");
         assert_eq!(&*reply.body, b"b.example.com is not in the registry; a ServiceEntry would allow it\n");
+    }
+
+    #[test]
+    fn response_headers_are_changed_in_order() {
+        // VS-HDR-02
+        let changes = ResponseHeaders::new(vec![
+            HeaderChange::Remove("a".into()),
+            HeaderChange::Set("b".into(), b"new".as_slice().into()),
+            HeaderChange::Add("b".into(), b"more".as_slice().into()),
+        ]);
+        let mut headers: Vec<(&str, Cow<'_, [u8]>)> =
+            [("a", "1"), ("b", "old"), ("b", "older"), ("c", "kept")]
+                .map(|(name, value)| (name, Cow::Borrowed(value.as_bytes())))
+                .into();
+        changes.apply(&mut headers);
+        let text: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect();
+        assert_eq!(text, ["c=kept", "b=new", "b=more"]);
     }
 }

@@ -201,6 +201,21 @@ mod redirects {
     }
 
     #[test]
+    fn the_old_schemes_own_port_goes() {
+        // VS-RD-10, for a request that came over TLS.
+        let engine = engine(json!({"redirect": {"code": 301, "scheme": "http"}}));
+        for (authority, expected) in [
+            (b"a.example.com:443".as_slice(), "http://a.example.com/"),
+            (b"a.example.com:80", "http://a.example.com:80/"),
+        ] {
+            let request = Request { scheme: b"https", authority, ..get("/") };
+            let reply = reply(&engine, &request);
+            let location = reply.headers.iter().find(|(name, _)| *name == "location");
+            assert_eq!(location.map(|(_, value)| text(value)), Some(expected));
+        }
+    }
+
+    #[test]
     fn locations() {
         const A: &str = "a.example.com";
         for (id, redirect, authority, path, expected) in [

@@ -1,31 +1,16 @@
 //! YAML documents to Kubernetes objects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::node::{Entry, Node, Value, join, key_segment};
 use super::{template, timestamp};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::Spanned;
 use crate::schema::check::wrong_type;
-use crate::schema::suggest;
+use crate::schema::metadata::{ANNOTATIONS, METADATA, OTHER_ANNOTATION, STATUS};
+use crate::schema::{FieldUse, NULL, Support, UNKNOWN, suggest};
 use crate::source::Sources;
-
-/// Fields of `metadata` that Kubernetes itself writes, or that concern it
-/// alone. What `kubectl get -o yaml` prints can thus be read as it is.
-const SERVER_FIELDS: [&str; 12] = [
-    "clusterName",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "initializers",
-    "managedFields",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
 
 /// A document with a kind, or an item of a list.
 pub(crate) struct Object {
@@ -48,7 +33,8 @@ impl Object {
     /// The name, if there is a proper one; for messages about objects whose
     /// metadata isn't checked.
     pub(crate) fn title(&self, default_namespace: &str) -> String {
-        let metadata = |name: &str| self.root.get("metadata")?.get(name)?.as_str();
+        let metadata =
+            |name: &str| self.root.get("metadata")?.get(name)?.as_str().filter(|text| !text.is_empty());
         let namespace = metadata("namespace").unwrap_or(default_namespace);
         format!("{} {namespace}/{}", self.kind.value, metadata("name").unwrap_or("?"))
     }
@@ -62,8 +48,20 @@ pub(crate) struct Metadata {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) creation_timestamp: Option<i64>,
+    /// What becomes of each field.
+    pub(crate) uses: Vec<FieldUse>,
+}
+
+impl Metadata {
     /// How many fields were left out as Kubernetes' own.
-    pub(crate) ignored: usize,
+    pub(crate) fn ignored(&self) -> usize {
+        let own = |one: &&FieldUse| {
+            matches!(one.support, Support::Ignored(_))
+                && one.support != NULL
+                && one.support != OTHER_ANNOTATION
+        };
+        self.uses.iter().filter(own).count()
+    }
 }
 
 /// Takes a document apart: itself, or the items of a list, at any depth. The
@@ -163,18 +161,24 @@ fn header(node: &Node, diagnostics: &mut Diagnostics) -> Option<(Spanned<String>
 
 /// Reads the metadata and checks the keys at the top. Findings are about the
 /// object, but don't name it yet: whether it has a name is found out here.
-pub(crate) fn metadata(sources: &Sources, object: &Object) -> (Metadata, Vec<Diagnostic>) {
-    let mut reader = Reader { sources, metadata: Metadata::default(), findings: Vec::new() };
+pub(crate) fn metadata(
+    sources: &Sources,
+    object: &Object,
+    default_namespace: &str,
+) -> (Metadata, Vec<Diagnostic>) {
+    let title = object.title(default_namespace).into();
+    let mut reader = Reader { sources, title, metadata: Metadata::default(), findings: Vec::new() };
     reader.top(&object.root);
     match object.root.get("metadata") {
         None => reader.missing_name(&object.root),
-        Some(node) => reader.metadata(node),
+        Some(node) => reader.metadata(&object.root, node),
     }
     (reader.metadata, reader.findings)
 }
 
 struct Reader<'a> {
     sources: &'a Sources,
+    title: Arc<str>,
     metadata: Metadata,
     findings: Vec<Diagnostic>,
 }
@@ -185,43 +189,70 @@ impl Reader<'_> {
         const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
         for entry in root.entries() {
             match entry.key.as_str() {
-                "status" => self.metadata.ignored += 1,
+                "status" => self.used(entry, "status", status(root), "SE-35"),
+                key @ ("metadata" | "spec") if entry.node.is_null() => self.used(entry, key, NULL, ""),
                 key if KNOWN.contains(&key) => {}
                 _ => self.unknown(entry, "", &KNOWN),
             }
         }
     }
 
-    fn metadata(&mut self, node: &Node) {
+    fn metadata(&mut self, root: &Node, node: &Node) {
         const KNOWN: [&str; 5] = ["name", "namespace", "labels", "annotations", "creationTimestamp"];
+        if let Some(entry) = root.entry("metadata").filter(|entry| entry.node.entries().is_empty()) {
+            self.used(entry, "metadata", Support::Translated, "");
+        }
         if !matches!(node.value, Value::Map(_)) {
             self.wrong_type("an object", node, "metadata");
             return;
         }
         for entry in node.entries() {
             let key = entry.key.as_str();
-            if SERVER_FIELDS.contains(&key) {
-                self.metadata.ignored += 1;
-                continue;
-            }
-            if !KNOWN.contains(&key) {
+            let Some(field) = METADATA.fields.iter().find(|field| field.name == key) else {
                 self.unknown(entry, "metadata", &KNOWN);
                 continue;
+            };
+            if key != "annotations" || entry.node.is_null() {
+                self.used(entry, &join("metadata", key), field.support, field.rule);
             }
-            if entry.node.is_null() {
+            if entry.node.is_null() || field.support != Support::Translated {
                 continue;
             }
             match key {
                 "name" => self.metadata.name = self.name(entry, subdomain),
                 "namespace" => self.metadata.namespace = self.name(entry, label),
                 "labels" => self.metadata.labels = self.strings(entry),
-                "annotations" => self.metadata.annotations = self.strings(entry),
+                "annotations" => {
+                    self.metadata.annotations = self.strings(entry);
+                    self.annotations(entry);
+                }
                 _ => self.creation_timestamp(entry),
             }
         }
         if node.get("name").is_none_or(|name| name.as_str() == Some("")) {
             self.missing_name(node);
         }
+    }
+
+    fn annotations(&mut self, annotations: &Entry) {
+        for entry in annotations.node.entries() {
+            let known = ANNOTATIONS.fields.iter().find(|field| field.name == entry.key);
+            let (support, rule) = known.map_or((OTHER_ANNOTATION, ""), |field| (field.support, field.rule));
+            self.used(entry, &join("metadata.annotations", &key_segment(&entry.key)), support, rule);
+        }
+        if annotations.node.entries().is_empty() {
+            self.used(annotations, "metadata.annotations", Support::Translated, "");
+        }
+    }
+
+    fn used(&mut self, entry: &Entry, path: &str, support: Support, rule: &'static str) {
+        self.metadata.uses.push(FieldUse {
+            resource: Arc::clone(&self.title),
+            field: path.to_owned(),
+            span: entry.node.span,
+            support: if entry.node.is_null() { NULL } else { support },
+            rule,
+        });
     }
 
     fn missing_name(&mut self, node: &Node) {
@@ -292,7 +323,9 @@ impl Reader<'_> {
                 .at(entry.key_span)
                 .rule("VAL-CRD-01");
         diagnostic.help = help;
-        self.push(diagnostic, &join(path, &key_segment(&entry.key)));
+        let path = join(path, &key_segment(&entry.key));
+        self.push(diagnostic, &path);
+        self.used(entry, &path, UNKNOWN, "VAL-CRD-01");
     }
 
     fn wrong_type(&mut self, wanted: &str, node: &Node, field: &str) {
@@ -304,6 +337,12 @@ impl Reader<'_> {
     fn push(&mut self, diagnostic: Diagnostic, field: &str) {
         self.findings.push(diagnostic.field(field));
     }
+}
+
+/// That of a WorkloadEntry says whether it is healthy.
+fn status(root: &Node) -> Support {
+    let kind = root.get("kind").and_then(Node::as_str);
+    if kind == Some("WorkloadEntry") { Support::Translated } else { STATUS }
 }
 
 /// What Kubernetes takes for the name of an object of these kinds.

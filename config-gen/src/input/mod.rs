@@ -20,7 +20,7 @@ use crate::resource::{
     virtual_service, workload_entry,
 };
 use crate::schema::kinds::Verdict;
-use crate::schema::{self, FieldUse, kinds, suggest};
+use crate::schema::{self, FieldUse, Support, kinds, suggest};
 use crate::source::{Sources, Span};
 use kubernetes::Object;
 
@@ -67,7 +67,7 @@ pub struct Read {
     /// The texts, for rendering diagnostics.
     pub sources: Sources,
     /// The documents of the resources, to find the path of a place.
-    documents: Vec<(String, node::Node)>,
+    pub(crate) documents: Vec<(String, node::Node)>,
 }
 
 impl Read {
@@ -144,19 +144,34 @@ impl Reader<'_> {
             Some(Verdict::Refused(_)) | None if accepted => {
                 self.leave_out(&object, "it is accepted as ignored");
             }
-            Some(Verdict::Refused(why)) => self.push(
+            Some(Verdict::Refused(why)) => {
+                self.whole(&object, Support::Refused(why));
+                self.push(
                 Diagnostic::error("refused-kind", format!("`{kind}` is not supported: {why}"))
                     .at(object.kind.span)
                     .resource(object.title(&self.options.default_namespace))
                     .help(format!(
                         "take it out of the input, or accept the difference with `--accept-ignored {kind}`"
                     )),
-            ),
+                );
+            }
             None => self.unknown_kind(&object),
         }
     }
 
+    /// One line in the report for an object of which no field is read.
+    fn whole(&mut self, object: &Object, support: Support) {
+        self.read.field_uses.push(FieldUse {
+            resource: object.title(&self.options.default_namespace).into(),
+            field: "kind".to_owned(),
+            span: object.kind.span,
+            support,
+            rule: "",
+        });
+    }
+
     fn unknown_kind(&mut self, object: &Object) {
+        self.whole(object, Support::Refused("the kind is not known"));
         let kind = object.kind.value.as_str();
         let title = object.title(&self.options.default_namespace);
         // Something with the right name in the wrong group is more likely a
@@ -196,6 +211,7 @@ impl Reader<'_> {
     fn leave_out(&mut self, object: &Object, why: &'static str) {
         let entry = self.left_out.entry(object.kind.value.clone()).or_insert((0, why, object.kind.span));
         entry.0 += 1;
+        self.whole(object, Support::Ignored(why));
     }
 
     /// One note for each kind, at the first object.
@@ -212,8 +228,10 @@ impl Reader<'_> {
 
     fn translated(&mut self, object: Object) {
         let Some((kind, table)) = schema::table(&object.kind.value) else { return };
-        let (metadata, findings) = kubernetes::metadata(self.sources, &object);
-        self.read.ignored_metadata_fields += metadata.ignored;
+        let namespace = &self.options.default_namespace;
+        let (metadata, findings) = kubernetes::metadata(self.sources, &object, namespace);
+        self.read.ignored_metadata_fields += metadata.ignored();
+        self.read.field_uses.extend(metadata.uses);
         let meta = Meta {
             kind,
             name: metadata.name.unwrap_or_else(|| Spanned::new("?".to_owned(), object.kind.span)),
@@ -230,7 +248,10 @@ impl Reader<'_> {
         diagnostics.extend(findings.into_iter().map(|finding| finding.resource(&*title)));
         self.version(&object, &mut diagnostics);
         self.repeated(&meta, &mut diagnostics);
-        match object.root.get("spec") {
+        // Nothing asks for the spec of a Sidecar (VAL-CRD-03); the others need a field in it.
+        let absent = (kind == "Sidecar")
+            .then(|| node::Node { value: node::Value::Map(Vec::new()), span: object.root.span });
+        match object.root.get("spec").or(absent.as_ref()) {
             Some(spec) => {
                 schema::check::check(
                     self.sources,
@@ -371,8 +392,7 @@ spec:
   hosts: [a, b]
   http:
   - match: [{name: m, uri: {exact: /}}]
-    delegate: {name: d}
-    route: [{destination: {host: c}}]
+    route: [{destination: {host: c, subset: v1}}]
 status: {}
 ",
         );
@@ -385,15 +405,19 @@ status: {}
         let uses: Vec<(&str, &str)> =
             read.field_uses.iter().map(|one| (one.field.as_str(), one.support.name())).collect();
         let expected = [
+            ("status", "ignored"),
+            ("metadata.name", "translated"),
+            ("metadata.namespace", "translated"),
+            ("metadata.uid", "ignored"),
             ("spec.hosts", "translated"),
             ("spec.http[0].match[0].name", "ignored"),
             ("spec.http[0].match[0].uri.exact", "translated"),
-            ("spec.http[0].delegate", "refused"),
             ("spec.http[0].route[0].destination.host", "translated"),
+            ("spec.http[0].route[0].destination.subset", "refused"),
         ];
         assert_eq!(uses, expected);
         assert!(read.field_uses.iter().all(|one| &*one.resource == "VirtualService ns/a"));
-        assert!(matches!(read.field_uses[3].support, Support::Refused(_)));
+        assert!(matches!(read.field_uses[8].support, Support::Refused(_)));
         assert_eq!(read.ignored_metadata_fields, 2);
     }
 
@@ -411,5 +435,17 @@ status: {}
         let host = service.http[0].route[0].destination.host.span;
         assert_eq!(place(host), (title.clone(), "spec.http[0].route[0].destination.host".to_owned()));
         assert_eq!(place(service.meta.name.span), (title, "metadata.name".to_owned()));
+    }
+
+    /// VAL-CRD-03
+    #[test]
+    fn a_sidecar_needs_no_spec() {
+        for (kind, errors) in [("Sidecar", 0), ("ServiceEntry", 1)] {
+            let mut sources = Sources::new();
+            let head = "apiVersion: networking.istio.io/v1\nkind";
+            sources.add("a.yaml", format!("{head}: {kind}\nmetadata: {{name: a}}\n"));
+            let read = read(sources, &ReadOptions::default());
+            assert_eq!(read.diagnostics.len(), errors, "{}", read.diagnostics.render(&read.sources));
+        }
     }
 }

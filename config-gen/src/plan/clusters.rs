@@ -71,8 +71,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
     let mut clusters = Vec::new();
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
-            let served = !matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp);
-            if !served || service.without_cluster.contains(&number) {
+            if !exists(input, service, number) {
                 continue;
             }
             let tls = upstream_tls(input, service, number);
@@ -95,16 +94,25 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                     ..cluster.clone()
                 });
             }
-            // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
-            if !cluster.endpoints.is_empty()
-                || matches!(cluster.discovery, Discovery::Static | Discovery::Dynamic(_))
-            {
-                clusters.push(cluster);
-            }
+            clusters.push(cluster);
         }
     }
     clusters.sort_by(|one, other| one.name.cmp(&other.name));
     clusters
+}
+
+/// Whether `service` has a cluster on `port`.
+pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16) -> bool {
+    let Some(port) = service.ports.get(&number) else { return false };
+    if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp)
+        || service.without_cluster.contains(&number)
+    {
+        return false;
+    }
+    let endpoints = endpoints(input, service, number);
+    // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
+    !endpoints.is_empty()
+        || matches!(discovery(input, service, port, &endpoints), Discovery::Static | Discovery::Dynamic(_))
 }
 
 fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {

@@ -2,6 +2,7 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+mod destinations;
 mod endpoints;
 mod places;
 pub(crate) mod profiles;
@@ -18,6 +19,7 @@ pub use profiles::{Mirror, RetryProfile, RouteProfile};
 
 use portolan_engine::config;
 
+use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::short_forms;
@@ -64,7 +66,10 @@ pub struct SniRoute {
 pub(crate) struct Input<'a> {
     pub(crate) registry: &'a Registry<'a>,
     pub(crate) rules: &'a DestinationRules<'a>,
+    /// Those that have hosts, with the routes of their delegates.
     pub(crate) virtual_services: &'a [VirtualService],
+    /// All as they are written.
+    pub(crate) written: &'a [VirtualService],
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) options: &'a Options,
     /// Route profiles that were asked for.
@@ -88,14 +93,17 @@ impl Plan {
     /// Makes the plan and reports what can't be done, or is done otherwise than one may think.
     pub fn of(resources: &Resources<'_>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
         let mut found = Diagnostics::new();
+        let written = resources.virtual_services;
+        let virtual_services = &*delegates::merge(written, &mut found);
+        let resources = &Resources { virtual_services, ..*resources };
         let scope = Scope::new(resources, options, &mut found);
         let registry = Registry::build(resources, &scope, options, &mut found);
         let rules = DestinationRules::new(resources.destination_rules);
-        let virtual_services = resources.virtual_services;
         let input = Input {
             registry: &registry,
             rules: &rules,
             virtual_services,
+            written,
             scope: &scope,
             options,
             profiles: RefCell::default(),
@@ -327,7 +335,7 @@ fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
                 for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
                     for server_name in server_names(input, service, host) {
                         // A name of two services belongs to the first (VH-09, VH-10).
-                        if server_name == service.host || !input.registry.has(&server_name) {
+                        if server_name == service.host || input.registry.own(&server_name).is_none() {
                             let cluster = name(service.host, port);
                             let resource = service.meta().title();
                             by_name.entry((port, server_name)).or_insert((cluster, resource));

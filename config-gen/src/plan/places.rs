@@ -11,8 +11,14 @@ use crate::source::Span;
 #[derive(Debug, Clone, Default)]
 pub struct Places {
     resources: HashMap<String, Span>,
-    routes: HashMap<(String, String), Span>,
+    routes: HashMap<(String, String), RoutePlace>,
     services: HashMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+struct RoutePlace {
+    span: Span,
+    delegate: Option<String>,
 }
 
 impl Places {
@@ -25,7 +31,17 @@ impl Places {
     /// The entry of `http` that a route of a virtual host stems from, or of its `match` where that
     /// has several; none for the route that a host without VirtualService has.
     pub fn route(&self, virtual_host: &str, route: &str) -> Option<Span> {
-        self.routes.get(&(virtual_host.to_owned(), route.to_owned())).copied()
+        self.get(virtual_host, route).map(|place| place.span)
+    }
+
+    /// The VirtualService that a route stems from where it is not the one that its virtual host is
+    /// named after (VS-DEL-04).
+    pub fn delegate(&self, virtual_host: &str, route: &str) -> Option<&str> {
+        self.get(virtual_host, route)?.delegate.as_deref()
+    }
+
+    fn get(&self, virtual_host: &str, route: &str) -> Option<&RoutePlace> {
+        self.routes.get(&(virtual_host.to_owned(), route.to_owned()))
     }
 
     /// The resource that registers the host of the cluster `name`, such as
@@ -44,15 +60,16 @@ impl Places {
         for service in input.virtual_services {
             let title = service.meta.title();
             places.resources.insert(title.clone(), service.meta.name.span);
-            for (index, http) in service.http.iter().enumerate() {
+            for http in &service.http {
                 let several = http.matches.len() > 1;
                 let entries = http.matches.iter().enumerate().map(|(at, entry)| {
                     let span = if several { entry.span } else { http.span };
-                    (routes::name(index, http, Some((at, entry))), span)
+                    (routes::name(http, Some((at, entry))), span)
                 });
-                for (route, span) in entries.chain([(routes::name(index, http, None), http.span)]) {
+                for (route, span) in entries.chain([(routes::name(http, None), http.span)]) {
                     // Of two routes with one name it is the first.
-                    places.routes.entry((title.clone(), route)).or_insert(span);
+                    let delegate = http.origin.as_ref().map(|origin| origin.delegate.clone());
+                    places.routes.entry((title.clone(), route)).or_insert(RoutePlace { span, delegate });
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The routes of a VirtualService, as the engine takes them (spec sections 4.2 to 4.4).
 
+use std::collections::HashSet;
+
 use portolan_engine::config::{
     self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
     PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
@@ -7,16 +9,13 @@ use portolan_engine::config::{
 use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::names::expand;
-use crate::options::Profile;
+use crate::plan::Input;
+use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::profiles::{DEFAULT_RETRY_ON, Mirror, RetryProfile, RouteProfile};
-use crate::plan::{Input, cluster_name};
 use crate::resource::action::NamedValue;
-use crate::resource::service_entry::ProtocolClass;
-use crate::resource::virtual_service::{
-    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch,
-};
+use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch};
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
+use crate::source::Span;
 
 /// The gateway name that stands for sidecars (VIS-02).
 const MESH: &str = "mesh";
@@ -27,15 +26,11 @@ const MESH: &str = "mesh";
 /// evaluated here (VS-MATCH-30 to VS-MATCH-34).
 pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (index, http) in service.http.iter().enumerate() {
+    for http in &service.http {
         let Some(action) = action(input, service, http, port) else { continue };
         if http.matches.is_empty() {
             // Nothing can come after it (VS-ORD-02).
-            routes.push(Route {
-                name: name(index, http, None),
-                matcher: RouteMatch::default(),
-                route: action,
-            });
+            routes.push(Route { name: name(http, None), matcher: RouteMatch::default(), route: action });
             return routes;
         }
         for (entry_index, entry) in http.matches.iter().enumerate() {
@@ -45,7 +40,7 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
             let matcher = matcher(entry);
             let cuts = is_catch_all(&matcher);
             routes.push(Route {
-                name: name(index, http, Some((entry_index, entry))),
+                name: name(http, Some((entry_index, entry))),
                 matcher,
                 route: action.clone(),
             });
@@ -58,12 +53,12 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
 }
 
 /// The names given in the resource (VS-ORD-05), else the places.
-pub(super) fn name(index: usize, http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
-    let route = http.name.as_ref().map_or_else(|| format!("http[{index}]"), |name| name.value.clone());
+pub(super) fn name(http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> String {
+    let route = &http.label;
     match entry {
         Some((_, HttpMatch { name: Some(name), .. })) => format!("{route}.{}", name.value),
         Some((entry_index, _)) if http.matches.len() > 1 => format!("{route}.match[{entry_index}]"),
-        _ => route,
+        _ => route.clone(),
     }
 }
 
@@ -207,13 +202,12 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
 
 /// Those that ever get a copy (VS-MIR-01).
 fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Vec<Mirror> {
-    let mirrors = http.mirrors.iter().filter(|mirror| mirror.per_million > 0);
+    let mirrors = http.all_mirrors().filter(|mirror| mirror.per_million > 0);
     let mirrors = mirrors.filter_map(|mirror| {
-        let host = expand(&mirror.destination.host, &service.meta.namespace);
-        let number = mirror.destination.port.as_ref().map_or(port, |port| port.value);
+        let target = Target::new(input, &mirror.destination, &service.meta.namespace, port);
         // To a cluster that doesn't exist nothing is sent; Envoy would refuse the route.
-        input.registry.get(&host)?.ports.get(&number)?;
-        Some(Mirror { cluster: cluster_name(&host, number), per_million: mirror.per_million })
+        target.service(input)?;
+        Some(Mirror { cluster: target.cluster, per_million: mirror.per_million })
     });
     mirrors.collect()
 }
@@ -346,14 +340,11 @@ fn destination(
     route: &RouteDestination,
     port: u16,
 ) -> config::Destination {
-    let host = expand(&route.destination.host, &service.meta.namespace);
-    // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
-    let number = route.destination.port.as_ref().map_or(port, |port| port.value);
-    let tls = input.registry.get(&host).and_then(|known| super::clusters::upstream_tls(input, known, number));
+    let target = Target::new(input, &route.destination, &service.meta.namespace, port);
     config::Destination {
-        cluster: cluster_name(&host, number),
+        auto_sni: target.has_auto_sni(input),
+        cluster: target.cluster,
         weight: weight(route),
-        auto_sni: tls.is_some_and(|tls| tls.sni.is_none()),
         authority: route.headers.request.authority().map(|authority| authority.value.clone()),
         request_headers: operations(&[&route.headers.request]),
         response_headers: operations(&[&route.headers.response]),
@@ -387,9 +378,18 @@ fn redirect(redirect: &action::Redirect, listener_port: u16) -> config::Redirect
     }
 }
 
-/// Reports what is wrong with the routes of `service` whatever the request.
-pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &mut Diagnostics) {
+/// Reports what is wrong with those routes of `service`, as written, that are `used`, whatever
+/// the request.
+pub(super) fn check(
+    input: &Input<'_>,
+    service: &VirtualService,
+    used: &HashSet<Span>,
+    diagnostics: &mut Diagnostics,
+) {
     for (index, http) in service.http.iter().enumerate() {
+        if !used.contains(&http.span) {
+            continue;
+        }
         let field = format!("spec.http[{index}]");
         for (entry_index, entry) in http.matches.iter().enumerate() {
             check_patterns(service, entry, &format!("{field}.match[{entry_index}]"), diagnostics);
@@ -408,20 +408,20 @@ pub(super) fn check(input: &Input<'_>, service: &VirtualService, diagnostics: &m
                     .help("the syntax is RE2's; in `rewrite`, `\\1` stands for the first group"),
             );
         }
-        for mirror in &http.mirrors {
-            check_destination(input, service, &mirror.destination, &format!("{field}.mirror"), diagnostics);
+        let one = http.mirror.iter().map(|mirror| (format!("{field}.mirror"), mirror));
+        let several =
+            http.mirrors.iter().enumerate().map(|(index, mirror)| {
+                (format!("{field}.mirrors[{index}].destination"), &mirror.destination)
+            });
+        for (field, mirror) in one.chain(several) {
+            check_destination(input, &service.meta, mirror, Purpose::Mirror, &field, diagnostics);
         }
         for (route_index, route) in http.route.iter().enumerate() {
             if !drawn(&http.route).any(|drawn| drawn.span == route.span) {
                 continue;
             }
-            check_destination(
-                input,
-                service,
-                &route.destination,
-                &format!("{field}.route[{route_index}]"),
-                diagnostics,
-            );
+            let field = format!("{field}.route[{route_index}].destination");
+            check_destination(input, &service.meta, &route.destination, Purpose::Route, &field, diagnostics);
         }
     }
 }
@@ -455,67 +455,5 @@ fn check_patterns(service: &VirtualService, entry: &HttpMatch, field: &str, diag
                     .help("the syntax is RE2's; escape characters that are meant literally with `\\`"),
             );
         }
-    }
-}
-
-/// A destination needs a cluster: the service must be visible and have the port.
-fn check_destination(
-    input: &Input<'_>,
-    service: &VirtualService,
-    destination: &Destination,
-    field: &str,
-    diagnostics: &mut Diagnostics,
-) {
-    let host = expand(&destination.host, &service.meta.namespace);
-    let about = |diagnostic: Diagnostic| {
-        diagnostic
-            .resource(service.meta.title())
-            .at(destination.host.span)
-            .field(format!("{field}.destination"))
-    };
-    let Some(known) = input.registry.get(&host) else {
-        diagnostics.push(
-            about(Diagnostic::error(
-                "unknown-destination",
-                format!("no service has the host `{host}`; requests get 503"),
-            ))
-            .rule("CL-09")
-            .help("add a ServiceEntry for the host, or take it as it is with `--accept unknown-destination`"),
-        );
-        return;
-    };
-    let ports: Vec<u16> = match &destination.port {
-        Some(port) => vec![port.value],
-        None => input.options.envoy.listeners.iter().map(|listener| listener.port).collect(),
-    };
-    let offered = || known.ports.keys().map(u16::to_string).collect::<Vec<_>>().join(", ");
-    let Some(number) = ports.iter().find(|port| known.ports.contains_key(port)).copied() else {
-        let message = match &destination.port {
-            Some(port) => format!("`{host}` has no port {}; requests get 503", port.value),
-            None => format!(
-                "without a port the destination takes the listener's, which `{host}` doesn't have; requests get 503"
-            ),
-        };
-        diagnostics.push(about(Diagnostic::error("unknown-destination", message)).rule("CL-06").help(
-            format!(
-                "set `port.number` to one of {}, or take it as it is with `--accept unknown-destination`",
-                offered()
-            ),
-        ));
-        return;
-    };
-    let is_tls = known.ports.get(&number).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    if is_tls && !input.originates_tls(known, number) {
-        let message = format!("plaintext HTTP would go to port {number} of `{host}`, which expects TLS");
-        let diagnostic = match input.options.profile {
-            Profile::Standalone => Diagnostic::error("plaintext-to-tls-port", message),
-            Profile::Istio => Diagnostic::warning("plaintext-to-tls-port", message),
-        };
-        diagnostics.push(
-            about(diagnostic)
-                .rule("EX-A-07")
-                .help(format!("add a DestinationRule for `{host}` with `trafficPolicy.tls.mode: SIMPLE`, or send plaintext with \
-             `--accept plaintext-to-tls-port`")),
-        );
     }
 }

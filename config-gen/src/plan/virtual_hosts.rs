@@ -1,6 +1,6 @@
 //! Virtual hosts: who answers for a host name on a listener port (spec sections 3.2, 4.1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 
@@ -9,14 +9,20 @@ use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name, routes};
 use crate::registry::{Service, is_exported_to};
-use crate::resource::{KubernetesService, VirtualService};
+use crate::resource::VirtualService;
+use crate::source::Span;
 
 /// The virtual hosts of all listener ports. Those that are alike on every port stand once and
 /// without ports.
 pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<config::VirtualHost> {
     let services = visible(input, diagnostics);
-    for service in &services {
-        routes::check(input, service, diagnostics);
+    // Delegates are looked at themselves: what has its faults from there is reported once.
+    let routes = services.iter().flat_map(|service| &service.http);
+    let used: HashSet<Span> = routes
+        .flat_map(|http| std::iter::once(http.span).chain(http.origin.as_ref().map(|origin| origin.root)))
+        .collect();
+    for service in input.written {
+        routes::check(input, service, &used, diagnostics);
     }
     let ports: BTreeSet<u16> = input.options.envoy.listeners.iter().map(|listener| listener.port).collect();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
@@ -135,10 +141,6 @@ impl<'a, 'i> PortTable<'a, 'i> {
             .filter(|service| input.scope.imports(service, port))
             .map(|service| (*service, routes::build(input, service, port)))
             .filter(|(_, routes)| !routes.is_empty())
-            .map(|(service, routes)| {
-                let routes = table.without_aliases(service, routes, reported, diagnostics);
-                (service, routes)
-            })
             .collect();
         let mut losers = Vec::new();
         let plain = table.add_routed(&with_routes, &mut losers);
@@ -174,49 +176,6 @@ impl<'a, 'i> PortTable<'a, 'i> {
             if host.unregistered { usize::MAX } else { order.get(first).copied().unwrap_or(usize::MAX) }
         });
         table.hosts
-    }
-
-    /// Leads destinations that are `ExternalName` services to what they name: one hop, and only
-    /// where the alias lists the listener port (KS-04).
-    fn without_aliases(
-        &self,
-        service: &VirtualService,
-        mut routes: Vec<Route>,
-        reported: &mut BTreeSet<(String, String)>,
-        diagnostics: &mut Diagnostics,
-    ) -> Vec<Route> {
-        let listed = |alias: &KubernetesService, port: u16| {
-            alias.ports.iter().any(|listed| listed.number.value == port)
-        };
-        let clusters = routes.iter_mut().flat_map(|route| {
-            let several = route.route.destinations.iter_mut().map(|destination| &mut destination.cluster);
-            route.route.cluster.iter_mut().chain(several)
-        });
-        for cluster in clusters {
-            let Some((prefix, host)) = cluster.rsplit_once('|') else { continue };
-            let Some(alias) = self.input.registry.alias(host) else { continue };
-            if let Some(target) = alias.external_name.as_ref().filter(|_| listed(alias, self.port)) {
-                *cluster = format!("{prefix}|{}", target.value);
-                continue;
-            }
-            let listeners = &self.input.options.envoy.listeners;
-            let anywhere = listeners.iter().any(|listener| listed(alias, listener.port));
-            if !anywhere && reported.insert((service.meta.title(), cluster.clone())) {
-                diagnostics.push(
-                    Diagnostic::error(
-                        "unknown-destination",
-                        format!("`{host}` is an `ExternalName` service without the listener's port; requests get 503"),
-                    )
-                    .resource(service.meta.title())
-                    .at(service.meta.name.span)
-                    .field("spec.http")
-                    .also("the service stands at", alias.meta.name.span)
-                    .rule("KS-04")
-                    .help("list the port in the service, or name the host that it stands for as destination"),
-                );
-            }
-        }
-        routes
     }
 
     /// Hosts of the registry with the routes of the most specific VirtualService (VH-14, VH-16).

@@ -64,6 +64,9 @@ pub struct Headers {
     pub request: HeaderOperations,
     /// On the response.
     pub response: HeaderOperations,
+    /// Where they stand; none: nothing is written, not even `{}`, which takes the place of
+    /// another route's (VS-DEL-09).
+    pub span: Option<Span>,
 }
 
 /// Removals, then what is set, then what is added (VS-HDR-02).
@@ -230,7 +233,7 @@ pub(crate) fn grpc_status(name: &str) -> Option<u8> {
 
 pub(super) fn headers(node: Option<&Node>) -> Headers {
     let part = |name: &str| node.and_then(|node| node.get(name)).map(header_operations).unwrap_or_default();
-    Headers { request: part("request"), response: part("response") }
+    Headers { request: part("request"), response: part("response"), span: node.map(|node| node.span) }
 }
 
 fn header_operations(node: &Node) -> HeaderOperations {

@@ -74,6 +74,14 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
     }
 }
 
+/// Whether all names that `b` stands for are names of `a`.
+pub(super) fn covers(a: &str, b: &str) -> bool {
+    match a.strip_prefix('*') {
+        Some(suffix) => b.strip_prefix('*').unwrap_or(b).ends_with(suffix),
+        None => a == b,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +122,22 @@ mod tests {
         }
         for text in ["**", "*.", "*-", "a.*.com", "a*.com", "*.*.com", "*a*.com", "*.1"] {
             assert!(wildcard_domain(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wildcards_cover_hosts() {
+        for (a, b, expected) in [
+            ("a.com", "a.com", true),
+            ("a.com", "*.a.com", false),
+            ("*.a.com", "*.a.com", true),
+            ("*.a.com", "*.b.a.com", true),
+            ("*.a.com", "b.a.com", true),
+            ("*.a.com", "a.com", false),
+            ("*.b.a.com", "*.a.com", false),
+            ("*", "a", true),
+        ] {
+            assert_eq!(covers(a, b), expected, "{a} {b}");
         }
     }
 

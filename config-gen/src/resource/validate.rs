@@ -5,8 +5,11 @@
 mod action;
 pub(crate) mod destination_rule;
 pub(crate) mod kubernetes_service;
+mod labels;
 pub(crate) mod service_entry;
 pub(crate) mod sidecar;
+mod tls_routes;
+mod traffic_policy;
 pub(crate) mod virtual_service;
 pub(crate) mod workload_entry;
 

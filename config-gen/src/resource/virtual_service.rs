@@ -13,7 +13,8 @@ use crate::source::Span;
 pub struct VirtualService {
     /// Name, namespace and so on.
     pub meta: Meta,
-    /// Hosts in lower case, since they are compared so (VS-HOST-01).
+    /// Hosts in lower case, since they are compared so (VS-HOST-01); none: it is a delegate
+    /// (VS-HOST-04).
     pub hosts: Vec<Spanned<String>>,
     /// Gateways as written; empty means `mesh` (VS-HOST-05).
     pub gateways: Vec<Spanned<String>>,
@@ -26,8 +27,8 @@ pub struct VirtualService {
 /// An HTTP route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRoute {
-    /// Its name, for logs and counters (VS-ORD-05).
-    pub name: Option<Spanned<String>>,
+    /// Its name, for logs (VS-ORD-05), else its place, such as `http[0]`.
+    pub label: String,
     /// Alternatives; empty matches everything (VS-MATCH-01).
     pub matches: Vec<HttpMatch>,
     /// Destinations with weights.
@@ -42,7 +43,13 @@ pub struct HttpRoute {
     pub cors: Option<Cors>,
     /// Faults on purpose (spec 4.8).
     pub fault: Option<Fault>,
-    /// Who gets a copy of requests (VS-MIR-01, VS-MIR-02).
+    /// Who gets a copy of requests (VS-MIR-01).
+    pub mirror: Option<Destination>,
+    /// How many of a million requests it gets: `mirrorPercentage`.
+    pub mirror_percentage: Option<u32>,
+    /// The same in the old way, which counts where the new one is absent: `mirrorPercent`.
+    pub mirror_percent: Option<u32>,
+    /// Who else gets one (VS-MIR-02).
     pub mirrors: Vec<Mirror>,
     /// Changes of headers for all destinations (VS-HDR-01).
     pub headers: Headers,
@@ -50,8 +57,41 @@ pub struct HttpRoute {
     pub redirect: Option<Redirect>,
     /// Answers the client, in place of `route`.
     pub direct_response: Option<DirectResponse>,
+    /// The VirtualService whose routes take the place of this one (VS-DEL-01).
+    pub delegate: Option<Delegate>,
+    /// Where a route stems from that took the place of another one.
+    pub origin: Option<Origin>,
     /// The whole route.
     pub span: Span,
+}
+
+impl HttpRoute {
+    /// All who get a copy of requests.
+    pub fn all_mirrors(&self) -> impl Iterator<Item = Mirror> + '_ {
+        let per_million = self.mirror_percentage.or(self.mirror_percent).unwrap_or(ALL);
+        let one = self.mirror.clone().map(|destination| Mirror { destination, per_million });
+        one.into_iter().chain(self.mirrors.iter().cloned())
+    }
+}
+
+/// A reference to a delegate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegate {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; none: the one of the VirtualService.
+    pub namespace: Option<String>,
+    /// All of it.
+    pub span: Span,
+}
+
+/// Where a route of a delegate stands, once it has taken the place of another one (VS-DEL-04).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The delegate, such as `VirtualService default/a`.
+    pub delegate: String,
+    /// The route that it took the place of.
+    pub root: Span,
 }
 
 /// Conditions that all must hold (VS-ORD-03).
@@ -59,7 +99,7 @@ pub struct HttpRoute {
 pub struct HttpMatch {
     /// No effect on routing (VS-MATCH-35).
     pub name: Option<Spanned<String>>,
-    /// The path without query. `uri: {}` is none (VS-MATCH-08).
+    /// The path without query. `uri: {}` is no condition (VS-MATCH-08).
     pub uri: Option<Spanned<StringMatch>>,
     /// Applies to `exact` and `prefix` of `uri` (VS-MATCH-09); default false.
     pub ignore_uri_case: bool,
@@ -164,6 +204,9 @@ fn cors(node: &Node) -> Cors {
     }
 }
 
+/// As parts of a million.
+const ALL: u32 = 1_000_000;
+
 /// Who gets a copy of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
@@ -205,14 +248,15 @@ pub(crate) fn read(meta: Meta, spec: &Node) -> VirtualService {
             .collect(),
         gateways: strings(spec.get("gateways")),
         export_to: strings(spec.get("exportTo")),
-        http: http.iter().map(http_route).collect(),
+        http: http.iter().enumerate().map(|(index, node)| http_route(index, node)).collect(),
     }
 }
 
-fn http_route(node: &Node) -> HttpRoute {
+fn http_route(index: usize, node: &Node) -> HttpRoute {
     let list = |name: &str| node.get(name).map(Node::items).unwrap_or_default();
+    let old_percent = || int::<u32>(node.get("mirrorPercent").or_else(|| node.get("mirror_percent")));
     HttpRoute {
-        name: filled(node.get("name")),
+        label: filled(node.get("name")).map_or_else(|| format!("http[{index}]"), |name| name.value),
         matches: list("match").iter().map(http_match).collect(),
         route: list("route").iter().filter_map(route_destination).collect(),
         rewrite: node.get("rewrite").map(rewrite),
@@ -220,10 +264,15 @@ fn http_route(node: &Node) -> HttpRoute {
         retries: node.get("retries").map(action::retries),
         cors: node.get("corsPolicy").map(cors),
         fault: node.get("fault").map(action::fault),
-        mirrors: mirrors(node),
+        mirror: node.get("mirror").and_then(destination),
+        mirror_percentage: action::per_million(node.get("mirrorPercentage")),
+        mirror_percent: old_percent().map(|percent| percent.value.min(100) * 10_000),
+        mirrors: list("mirrors").iter().filter_map(mirror).collect(),
         headers: action::headers(node.get("headers")),
         redirect: node.get("redirect").map(action::redirect),
         direct_response: node.get("directResponse").map(action::direct_response),
+        delegate: node.get("delegate").map(delegate),
+        origin: None,
         span: node.span,
     }
 }
@@ -231,7 +280,7 @@ fn http_route(node: &Node) -> HttpRoute {
 fn http_match(node: &Node) -> HttpMatch {
     HttpMatch {
         name: filled(node.get("name")),
-        uri: string_match(node.get("uri")).filter(|uri| uri.value != StringMatch::Present),
+        uri: string_match(node.get("uri")),
         ignore_uri_case: boolean(node.get("ignoreUriCase")).is_some_and(|value| value.value),
         scheme: string_match(node.get("scheme")),
         method: string_match(node.get("method")),
@@ -298,25 +347,19 @@ fn destination(node: &Node) -> Option<Destination> {
     })
 }
 
-/// `mirror` with its percentage, and `mirrors` with theirs.
-fn mirrors(node: &Node) -> Vec<Mirror> {
-    let all = 1_000_000;
-    let old = || {
-        let percent = int::<u32>(node.get("mirrorPercent").or_else(|| node.get("mirror_percent")))?;
-        Some(percent.value.min(100) * 10_000)
-    };
-    let one = node.get("mirror").and_then(destination).map(|destination| Mirror {
-        destination,
-        per_million: action::per_million(node.get("mirrorPercentage")).or_else(old).unwrap_or(all),
-    });
-    let list = node.get("mirrors").map(Node::items).unwrap_or_default().iter();
-    let several = list.filter_map(|node| {
-        Some(Mirror {
-            destination: destination(node.get("destination")?)?,
-            per_million: action::per_million(node.get("percentage")).unwrap_or(all),
-        })
-    });
-    one.into_iter().chain(several).collect()
+fn mirror(node: &Node) -> Option<Mirror> {
+    Some(Mirror {
+        destination: destination(node.get("destination")?)?,
+        per_million: action::per_million(node.get("percentage")).unwrap_or(ALL),
+    })
+}
+
+fn delegate(node: &Node) -> Delegate {
+    Delegate {
+        name: filled(node.get("name")).map(|name| name.value).unwrap_or_default(),
+        namespace: filled(node.get("namespace")).map(|name| name.value),
+        span: node.span,
+    }
 }
 
 fn route_destination(node: &Node) -> Option<RouteDestination> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, Field, FieldUse, Object, Support, Ty, duration, suggest};
+use super::{Choice, Field, FieldUse, ISTIO_REFUSES, NULL, Object, Support, Ty, UNKNOWN, duration, suggest};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::{Entry, Node, Value, join, key_segment};
 use crate::input::template;
@@ -17,8 +17,8 @@ pub(crate) fn check(
     diagnostics: &mut Diagnostics,
     uses: &mut Vec<FieldUse>,
 ) {
-    let mut checker = Checker { sources, resource, diagnostics, uses, refused: false };
-    checker.object(table, spec, "spec");
+    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", refused: false };
+    checker.value(Ty::Object(table), spec, "spec");
 }
 
 /// The same for a document that has its fields at the top.
@@ -30,7 +30,7 @@ pub(crate) fn check_document(
     diagnostics: &mut Diagnostics,
     uses: &mut Vec<FieldUse>,
 ) {
-    let mut checker = Checker { sources, resource, diagnostics, uses, refused: false };
+    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", refused: false };
     checker.object(table, document, "");
 }
 
@@ -39,6 +39,8 @@ struct Checker<'a> {
     resource: &'a Arc<str>,
     diagnostics: &'a mut Diagnostics,
     uses: &'a mut Vec<FieldUse>,
+    /// The row of the field that is looked into.
+    rule: &'static str,
     /// Inside a field that is refused as a whole only its shape is checked:
     /// one error says all about its support.
     refused: bool,
@@ -89,37 +91,41 @@ impl Checker<'_> {
     }
 
     fn field(&mut self, field: &'static Field, entry: &Entry, path: &str) {
+        let path = join(path, field.name);
         // Kubernetes drops an explicit null.
         if entry.node.is_null() {
-            return;
+            return self.used(&path, entry.node.span, NULL, field.rule);
         }
-        let path = join(path, field.name);
-        let before = self.refused;
+        let before = (self.refused, self.rule);
+        // A field without a row of its own belongs to that of the field around it.
+        if !field.rule.is_empty() {
+            self.rule = field.rule;
+        }
         let support = match (field.support, field.ty) {
             (Support::Translated, Ty::Enum(choices)) => {
                 chosen(choices, &entry.node).unwrap_or(Support::Translated)
             }
             (support, _) => support,
         };
-        if !before {
+        if !self.refused {
             if let Support::Refused(why) = support {
                 self.not_supported(field, &entry.node, entry.key_span, &path, why);
-                self.refused = true;
             }
-            let composed =
-                matches!(field.ty, Ty::Object(_)) || matches!(field.ty, Ty::List { item: Ty::Object(_), .. });
-            if !composed || support != Support::Translated {
-                self.uses.push(FieldUse {
-                    resource: Arc::clone(self.resource),
-                    field: path.clone(),
-                    span: entry.node.span,
-                    support,
-                    rule: field.rule,
-                });
+            if !composed(field.ty) || support != Support::Translated {
+                self.used(&path, entry.node.span, support, self.rule);
+                self.refused |= matches!(support, Support::Refused(_));
             }
         }
         self.value(field.ty, &entry.node, &path);
-        self.refused = before;
+        (self.refused, self.rule) = before;
+    }
+
+    /// Inside a refused field nothing else is to be said.
+    fn used(&mut self, path: &str, span: Span, support: Support, rule: &'static str) {
+        if !self.refused {
+            let (resource, field) = (Arc::clone(self.resource), path.to_owned());
+            self.uses.push(FieldUse { resource, field, span, support, rule });
+        }
     }
 
     fn not_supported(&mut self, field: &Field, node: &Node, key: Span, path: &str, why: &'static str) {
@@ -127,6 +133,9 @@ impl Checker<'_> {
             (Ty::Enum(_), Some(value)) => {
                 Diagnostic::error("not-supported", format!("`{}: {value}` is not supported yet", field.name))
                     .at(node.span)
+            }
+            _ if why == ISTIO_REFUSES => {
+                Diagnostic::error("refused-field", format!("`{}` is refused", field.name)).at(key)
             }
             _ => Diagnostic::error("not-supported", format!("`{}` is not supported yet", field.name)).at(key),
         };
@@ -149,7 +158,18 @@ impl Checker<'_> {
         );
     }
 
+    /// Checks a value. An object or a list without anything in it means something too, so each gets
+    /// a line of its own where nothing inside has one.
     fn value(&mut self, ty: Ty, node: &Node, path: &str) {
+        let before = self.uses.len();
+        self.check(ty, node, path);
+        let covered = self.uses.len() > before || self.uses.last().is_some_and(|last| last.field == path);
+        if composed(ty) && !covered {
+            self.used(path, node.span, Support::Translated, self.rule);
+        }
+    }
+
+    fn check(&mut self, ty: Ty, node: &Node, path: &str) {
         match ty {
             Ty::Bool => {
                 if node.as_bool().is_none() {
@@ -202,8 +222,11 @@ impl Checker<'_> {
                 };
                 self.count("entries", entries.len(), 0, max, node.span, path);
                 for entry in entries {
-                    if !(null && entry.node.is_null()) {
-                        self.value(*value, &entry.node, &join(path, &key_segment(&entry.key)));
+                    let path = join(path, &key_segment(&entry.key));
+                    if null && entry.node.is_null() {
+                        self.used(&path, entry.key_span, Support::Translated, self.rule);
+                    } else {
+                        self.value(*value, &entry.node, &path);
                     }
                 }
             }
@@ -296,7 +319,9 @@ impl Checker<'_> {
                 .at(entry.key_span)
                 .rule("VAL-CRD-01")
                 .help(help);
-        self.report(diagnostic, &join(path, &key_segment(&entry.key)));
+        let path = join(path, &key_segment(&entry.key));
+        self.report(diagnostic, &path);
+        self.used(&path, entry.key_span, UNKNOWN, "VAL-CRD-01");
     }
 
     fn wrong_type(&mut self, wanted: &str, node: &Node, path: &str) {
@@ -307,10 +332,9 @@ impl Checker<'_> {
 
     fn out_of_range(&mut self, range: &str, node: &Node, path: &str) {
         let written = self.sources.snippet(node.span);
+        let rule = range_rule(path);
         self.report(
-            Diagnostic::error("out-of-range", format!("`{written}` is not {range}"))
-                .at(node.span)
-                .rule("VAL-CRD-06"),
+            Diagnostic::error("out-of-range", format!("`{written}` is not {range}")).at(node.span).rule(rule),
             path,
         );
     }
@@ -363,6 +387,16 @@ pub(crate) fn wrong_type(sources: &Sources, wanted: &str, node: &Node) -> Option
     })
 }
 
+/// Whether the fields inside are told apart.
+fn composed(ty: Ty) -> bool {
+    match ty {
+        Ty::Object(_) => true,
+        Ty::List { item, .. } => matches!(item, Ty::Object(_)),
+        Ty::Map { value, .. } => matches!(value, Ty::Object(_)),
+        _ => false,
+    }
+}
+
 /// "between 1 and 5"
 fn range<T: std::fmt::Display>(min: T, max: T, open: bool) -> String {
     if open { format!("{min} or more") } else { format!("between {min} and {max}") }
@@ -389,6 +423,12 @@ fn required_rule(field: &Field, path: &str) -> &'static str {
         ("number", _) => "VAL-VS-14",
         _ => "VAL-CRD-18",
     }
+}
+
+/// The row that limits a number.
+fn range_rule(path: &str) -> &'static str {
+    const LIMITED: [&str; 3] = [".outlierDetectionHttpErrorCodes[", ".retryBudget.", ".warmup."];
+    if LIMITED.iter().any(|part| path.contains(part)) { "VAL-CRD-21" } else { "VAL-CRD-06" }
 }
 
 fn alternatives(names: &[String]) -> String {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::kinds::{KINDS, VERSIONS, Verdict};
+use super::metadata::DOCUMENT;
 use super::{Field, MESH_CONFIG, Object, Support, Ty, tables};
 
 const GENERATED: &str = "<!-- Generated from config-gen/src/schema; refresh with `UPDATE=1 cargo test -p portolan-config-gen --test input`. -->\n";
@@ -45,6 +46,10 @@ What `config-gen` makes of each field. A refused field is an error: leaving it o
 fields below a refused field are refused with it and not listed. IDs refer to the specification.
 "
     );
+    out.push_str(
+        "\n## Every kind\n\n| field | type | result | why | ID |\n| --- | --- | --- | --- | --- |\n",
+    );
+    rows(&mut out, &DOCUMENT, "");
     for (kind, table) in tables() {
         let _ = write!(
             out,

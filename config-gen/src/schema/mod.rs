@@ -11,6 +11,7 @@ pub mod kinds;
 mod kubernetes_service;
 pub mod markdown;
 mod mesh_config;
+pub(crate) mod metadata;
 mod service_entry;
 mod sidecar;
 pub(crate) mod suggest;
@@ -69,6 +70,12 @@ pub struct FieldUse {
     /// ID of the row of the specification; empty if none speaks of it alone.
     pub rule: &'static str,
 }
+
+/// What becomes of a field without a value.
+pub(crate) const NULL: Support = Support::Ignored("Kubernetes drops it: null is the same as no field");
+
+/// What becomes of a field that there isn't.
+pub(crate) const UNKNOWN: Support = Support::Refused("there is no such field");
 
 /// A field of an object.
 #[derive(Clone, Copy, Debug)]
@@ -231,6 +238,9 @@ impl Object {
     }
 }
 
+/// Why a field is refused that the schema has and the webhook doesn't take.
+const ISTIO_REFUSES: &str = "Istio refuses it as well";
+
 const STRING: Ty = Ty::String { max: usize::MAX };
 const STRINGS: Ty = list(&STRING);
 const LABELS: Ty = map(&STRING);
@@ -308,5 +318,6 @@ mod tests {
             visit(object, kind);
         }
         visit(&MESH_CONFIG, "MeshConfig");
+        visit(&metadata::DOCUMENT, "metadata");
     }
 }

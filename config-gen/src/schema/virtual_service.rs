@@ -1,8 +1,8 @@
 //! Fields of VirtualService (spec section 4, 6.0).
 
 use super::{
-    Choice, DURATION, Field, INT32, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty, UINT32,
-    choice, field, list, map, object,
+    Choice, DURATION, Field, INT32, ISTIO_REFUSES, LABELS, Object, PERCENT, PORT_NUMBER, STRING, STRINGS, Ty,
+    UINT32, choice, field, list, map, object,
 };
 
 pub(super) const SPEC: Object = object(&[
@@ -22,7 +22,7 @@ const HTTP_ROUTE: Object = object(&[
     field("route", list(&Ty::Object(&HTTP_DESTINATION))).rule("VS-ROUTE-01"),
     field("redirect", Ty::Object(&REDIRECT)).rule("VS-RD-01"),
     field("directResponse", Ty::Object(&DIRECT_RESPONSE)).rule("VS-DR-01"),
-    field("delegate", Ty::Object(&DELEGATE)).refused("delegates are not merged in").rule("VS-DEL-01"),
+    field("delegate", Ty::Object(&DELEGATE)).rule("VS-DEL-01"),
     field("rewrite", Ty::Object(&REWRITE)).rule("VS-RW-01"),
     field("timeout", DURATION).rule("VS-TO-01"),
     field("retries", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
@@ -106,7 +106,8 @@ const BODY: Object =
     object(&[field("string", Ty::Text).rule("VS-DR-02"), field("bytes", Ty::Text).rule("VS-DR-02")])
         .exclusive("VAL-CRD-17", &[&["string", "bytes"]]);
 
-const DELEGATE: Object = object(&[field("name", STRING), field("namespace", STRING)]);
+const DELEGATE: Object =
+    object(&[field("name", STRING).rule("VS-DEL-01"), field("namespace", STRING).rule("VS-DEL-01")]);
 
 const RETRIES: Object = object(&[
     field("attempts", INT32).rule("VS-RETRY-03"),
@@ -124,7 +125,7 @@ const FAULT: Object = object(&[
 
 const DELAY: Object = object(&[
     field("fixedDelay", DURATION).rule("VS-FAULT-01"),
-    field("exponentialDelay", DURATION).refused("Istio refuses it as well").rule("VS-FAULT-01"),
+    field("exponentialDelay", DURATION).refused(ISTIO_REFUSES).rule("VAL-VS-21"),
     field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-02"),
     field("percent", INT32).rule("VS-FAULT-02"),
 ])
@@ -133,7 +134,7 @@ const DELAY: Object = object(&[
 const ABORT: Object = object(&[
     field("httpStatus", INT32).rule("VS-FAULT-05"),
     field("grpcStatus", STRING).rule("VS-FAULT-05"),
-    field("http2Error", STRING).refused("Istio refuses it as well").rule("VS-FAULT-05"),
+    field("http2Error", STRING).refused(ISTIO_REFUSES).rule("VAL-VS-21"),
     field("percentage", Ty::Object(&PERCENTAGE)).rule("VS-FAULT-03"),
 ])
 .exclusive("VAL-CRD-17", &[&["httpStatus", "grpcStatus", "http2Error"]]);

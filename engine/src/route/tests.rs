@@ -185,3 +185,73 @@ fn faults_of_routes_are_named_by_path() {
         error(split, Mode::Proxy).starts_with("virtualHosts[0].routes[0].route.rewrite.authority: must not")
     );
 }
+
+/// How many of `matchers` the index has looked at when it knows the first that `request` matches.
+fn asked(matchers: Vec<RouteMatch>, request: &Request<'_>) -> (usize, Option<usize>) {
+    let mut matchers: Vec<RouteMatcher> =
+        matchers.into_iter().map(|matcher| RouteMatcher::new(matcher, "match").unwrap()).collect();
+    let index = index::Index::new(matchers.iter_mut());
+    let mut asked = 0;
+    let found = index.first(request, |route, _| {
+        asked += 1;
+        matchers[route].check(request).is_ok()
+    });
+    (asked, found)
+}
+
+#[test]
+fn the_index_passes_over_what_cannot_match() {
+    let many = |of: fn(String) -> RouteMatch| (0..500).map(|number| of(format!("/r{number:03}"))).collect();
+    let header = |name: &str, value| {
+        let value = StringMatch::Exact(value);
+        RouteMatch {
+            headers: vec![HeaderMatch { name: name.into(), value, invert: false }],
+            ..RouteMatch::default()
+        }
+    };
+    let headers: &[(&[u8], &[u8])] = &[(b"x", b"/r499"), (b"h499", b"1")];
+    let request = Request { headers, authority: b"/r499", ..get("/r499?q=/r499&q499=1") };
+    let of_kind: [(&str, Vec<RouteMatch>); 9] = [
+        ("exact", many(|text| path(StringMatch::Exact(text)))),
+        ("prefix", many(|text| path(StringMatch::Prefix(text)))),
+        ("regex", many(|text| path(StringMatch::Regex(text + ".*")))),
+        (
+            "authority",
+            many(|text| RouteMatch { authority: Some(StringMatch::Exact(text)), ..RouteMatch::default() }),
+        ),
+        (
+            "method",
+            many(|text| RouteMatch { method: Some(StringMatch::Exact(text)), ..RouteMatch::default() }),
+        ),
+        ("header's value", (0..500).map(|number| header("x", format!("/r{number:03}"))).collect()),
+        ("header's name", (0..500).map(|number| header(&format!("h{number}"), "1".into())).collect()),
+        (
+            "query parameter",
+            many(|text| RouteMatch {
+                query_parameters: vec![QueryParameterMatch {
+                    name: "q".into(),
+                    value: StringMatch::Exact(text),
+                }],
+                ..RouteMatch::default()
+            }),
+        ),
+        (
+            "query parameter's name",
+            (0..500)
+                .map(|number| RouteMatch {
+                    query_parameters: vec![QueryParameterMatch {
+                        name: format!("q{number}"),
+                        value: StringMatch::Exact("1".into()),
+                    }],
+                    ..RouteMatch::default()
+                })
+                .collect(),
+        ),
+    ];
+    for (kind, matchers) in of_kind {
+        let expected = (kind != "method").then_some(499);
+        let (asked, found) = asked(matchers, &request);
+        assert_eq!(found, expected, "{kind}");
+        assert!(asked <= 1, "{kind}: {asked} routes asked");
+    }
+}

@@ -197,6 +197,13 @@ fn mirrors(node: &Node, out: &mut Diagnostics) {
     }
     for name in ["mirrorPercent", "mirror_percent"] {
         if let Some(percent) = node.get(name) {
+            if percent.as_int().is_some_and(|percent| percent > 100) {
+                out.push(
+                    Diagnostic::error("out-of-range", "a percentage is between 0 and 100")
+                        .at(percent.span)
+                        .rule("VAL-VS-08"),
+                );
+            }
             out.push(
                 Diagnostic::warning("deprecated-field", format!("`{name}` is outdated"))
                     .at(percent.span)
@@ -377,6 +384,7 @@ fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
     }
     if let Some(prefix) = &redirect.prefix_rewrite {
         let other = route.matches.iter().filter_map(|entry| entry.uri.as_ref());
+        let other = other.filter(|uri| uri.value != StringMatch::Present);
         for uri in other.filter(|uri| !matches!(uri.value, StringMatch::Prefix(_))) {
             out.push(
                 error("`prefixRewrite` needs `uri.prefix` in every match".to_owned(), prefix.span)

@@ -2,29 +2,25 @@
 
 use std::collections::HashMap;
 
-use super::super::destination_rule::{DestinationRule, TlsSettings};
+use super::super::destination_rule::DestinationRule;
 use super::super::domain;
-use super::{export_to, invalid_host};
+use super::super::read::string;
+use super::{export_to, invalid_host, labels, traffic_policy};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::input::node::{Node, Value};
+use crate::input::node::Node;
+use crate::input::template;
 
 pub(crate) fn validate(rule: &DestinationRule, spec: &Node, out: &mut Diagnostics) {
     if let Err(why) = domain::wildcard_domain(&rule.host) {
         out.extend(invalid_host(&rule.host, "host", &why, "VAL-DR-01"));
     }
     export_to(&rule.meta, &rule.export_to, false, "VAL-00f", out);
-    let (Some(policy), Some(node)) = (&rule.traffic_policy, spec.get("trafficPolicy")) else { return };
-    if sets_nothing(node, &[]) {
-        out.push(empty("`trafficPolicy` sets nothing").at(policy.span));
+    selector(rule, spec, out);
+    if let Some(policy) = spec.get("trafficPolicy") {
+        traffic_policy::check(policy, out);
     }
-    if let Some(tls) = &policy.tls {
-        validate_tls(tls, out);
-    }
-    for node in node.get("portLevelSettings").map(Node::items).unwrap_or_default() {
-        if node.get("port").is_some() && sets_nothing(node, &["port"]) {
-            out.push(empty("the settings of this port set nothing").at(node.span));
-        }
-    }
+    subsets(spec, out);
+    let Some(policy) = &rule.traffic_policy else { return };
     let mut ports = HashMap::new();
     for settings in &policy.port_level_settings {
         if let Some(first) = ports.insert(settings.port.value, settings.port.span) {
@@ -37,41 +33,57 @@ pub(crate) fn validate(rule: &DestinationRule, spec: &Node, out: &mut Diagnostic
                     .rule("DR-TP-05"),
             );
         }
-        if let Some(tls) = &settings.tls {
-            validate_tls(tls, out);
+    }
+}
+
+/// VAL-DR-10, VAL-CRD-15: such a rule is for its own namespace (DR-09).
+fn selector(rule: &DestinationRule, spec: &Node, out: &mut Diagnostics) {
+    let Some(selector) = spec.get("workloadSelector") else { return };
+    let own = |name: &str| name == "." || name == rule.meta.namespace;
+    if let Some(other) = rule.export_to.iter().find(|name| !own(name)) {
+        out.push(
+            Diagnostic::error("invalid-export-to", "a rule with `workloadSelector` stays in its namespace")
+                .at(other.span)
+                .also("`workloadSelector` stands at", selector.span)
+                .rule("VAL-DR-10"),
+        );
+    }
+    for entry in selector.get("matchLabels").map(Node::entries).unwrap_or_default() {
+        let value = entry.node.as_str().unwrap_or_default();
+        if entry.key.is_empty() || entry.key.contains('*') || value.contains('*') {
+            out.push(
+                Diagnostic::error("invalid-selector", format!("`{}: {value}` is no label", entry.key))
+                    .at(entry.key_span)
+                    .rule("VAL-CRD-15")
+                    .help("labels are compared as they are, without patterns"),
+            );
         }
     }
 }
 
-fn empty(message: &str) -> Diagnostic {
-    Diagnostic::error("empty-policy", message).rule("VAL-DR-03").help("set something, or leave it out")
-}
-
-/// Whether a well-formed object has no field but `except`.
-fn sets_nothing(node: &Node, except: &[&str]) -> bool {
-    let Value::Map(entries) = &node.value else { return false };
-    entries.iter().all(|entry| entry.node.is_null() || except.contains(&entry.key.as_str()))
-}
-
-/// VAL-DR-09, as far as the modes are translated.
-fn validate_tls(tls: &TlsSettings, out: &mut Diagnostics) {
-    let Some(skip) = tls.insecure_skip_verify.as_ref().filter(|skip| skip.value) else { return };
-    let other = tls
-        .ca_certificates
-        .as_ref()
-        .map(|ca| ("caCertificates", ca.span))
-        .or_else(|| tls.subject_alt_names.first().map(|name| ("subjectAltNames", name.span)));
-    if let Some((name, span)) = other {
-        out.push(
-            Diagnostic::error(
-                "contradicting-tls",
-                format!("`insecureSkipVerify` verifies nothing, so `{name}` has no use"),
-            )
-            .at(skip.span)
-            .also(format!("`{name}` stands at"), span)
-            .rule("VAL-DR-09")
-            .help("keep one of them, and better the one that verifies"),
-        );
+/// VAL-DR-02.
+fn subsets(spec: &Node, out: &mut Diagnostics) {
+    let mut names = HashMap::new();
+    for subset in spec.get("subsets").map(Node::items).unwrap_or_default() {
+        let error =
+            |message: String, at| Diagnostic::error("invalid-subset", message).at(at).rule("VAL-DR-02");
+        if let Some(name) = string(subset.get("name")).filter(|name| template::in_value(name).is_none()) {
+            if !domain::is_label(&name) {
+                let message = format!("`{}` can't be the name of a subset", name.value);
+                out.push(
+                    error(message, name.span)
+                        .help("a name consists of at most 63 letters, digits and inner `-`"),
+                );
+            }
+            if let Some(first) = names.insert(name.value.clone(), name.span) {
+                let message = format!("two subsets are called `{}`", name.value);
+                out.push(error(message, name.span).also("first given at", first));
+            }
+        }
+        labels::check(subset.get("labels"), "VAL-DR-02", out);
+        if let Some(policy) = subset.get("trafficPolicy") {
+            traffic_policy::check(policy, out);
+        }
     }
 }
 
@@ -94,17 +106,11 @@ mod tests {
                 (&case("{}"), &["error empty-policy VAL-DR-03"]),
                 (&case("{tls: {mode: SIMPLE}}"), &[]),
                 (&case("{tls: {mode: simple}}"), &["error invalid-value VAL-CRD-04"]),
-                (&case("{tls: {mode: MUTUAL}}"), &["error not-supported DR-TLS-03"]),
+                (
+                    &case("{tls: {mode: MUTUAL, credentialName: x}}"),
+                    &["error not-supported DR-TLS-03", "error not-supported DR-TLS-16"],
+                ),
                 (&case("{tls: {mode: SIMPLE, credentialName: x}}"), &["error not-supported DR-TLS-16"]),
-                (&case("{tls: {mode: SIMPLE, insecureSkipVerify: true}}"), &[]),
-                (
-                    &case("{tls: {mode: SIMPLE, insecureSkipVerify: true, caCertificates: /ca.pem}}"),
-                    &["error contradicting-tls VAL-DR-09"],
-                ),
-                (
-                    &case("{tls: {mode: SIMPLE, insecureSkipVerify: true, subjectAltNames: [a]}}"),
-                    &["error contradicting-tls VAL-DR-09"],
-                ),
                 (&case("{portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]}"), &[]),
                 (&case("{portLevelSettings: [{port: {number: 443}}]}"), &["error empty-policy VAL-DR-03"]),
                 (&case("{portLevelSettings: [{tls: {mode: SIMPLE}}]}"), &["error missing-field VAL-DR-03"]),
@@ -127,7 +133,29 @@ mod tests {
                         "error out-of-range VAL-CRD-06",
                     ],
                 ),
-                ("host: a\nsubsets: [{name: v1}]", &["error not-supported DR-10"]),
+                ("host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &["error not-supported DR-10"]),
+                (
+                    "host: a\nsubsets: [{name: v_1}, {name: a}, {name: a, labels: {'*': b, c: '*'}}]",
+                    &[
+                        "error not-supported DR-10",
+                        "error invalid-subset VAL-DR-02",
+                        "error invalid-subset VAL-DR-02",
+                        "error invalid-label VAL-DR-02",
+                        "error invalid-label VAL-DR-02",
+                    ],
+                ),
+                (
+                    "host: a\nsubsets: [{name: v1, trafficPolicy: {}}]",
+                    &["error not-supported DR-10", "error empty-policy VAL-DR-03"],
+                ),
+                (
+                    "host: a\nworkloadSelector: {matchLabels: {a: '*'}}\nexportTo: [., other]",
+                    &[
+                        "error not-supported DR-09",
+                        "error invalid-selector VAL-CRD-15",
+                        "error invalid-export-to VAL-DR-10",
+                    ],
+                ),
                 ("host: a\nworkloadSelector: {matchLabels: {a: b}}", &["error not-supported DR-09"]),
             ],
         );

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::super::read::filled;
 use super::super::virtual_service::{
-    Destination, HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch, VirtualService,
+    Destination, HttpMatch, HttpRoute, NamedMatch, StringMatch, VirtualService,
 };
 use super::super::{Spanned, domain};
-use super::{action, export_to, invalid_host};
+use super::{action, export_to, invalid_host, labels, tls_routes};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::template;
@@ -32,6 +33,7 @@ pub(crate) fn validate(service: &VirtualService, spec: &Node, out: &mut Diagnost
                 .rule("VAL-VS-01"),
         );
     }
+    tls_routes::check(&service.hosts, spec, out);
     let nodes = spec.get("http").map(Node::items).unwrap_or_default();
     let mut catch_all: Option<Span> = None;
     for (route, node) in service.http.iter().zip(nodes) {
@@ -43,7 +45,9 @@ pub(crate) fn validate(service: &VirtualService, spec: &Node, out: &mut Diagnost
                     .rule("VAL-VS-27")
                     .help("routes are tried in order, and a route without `match` takes everything; put it last"),
             );
-        } else if node.get("match").is_none_or(|list| list.items().is_empty() && !matches_type_error(list)) {
+        } else if route.delegate.is_none()
+            && node.get("match").is_none_or(|list| list.items().is_empty() && !matches_type_error(list))
+        {
             catch_all = Some(route.span);
         }
         http_route(route, node, mesh, out);
@@ -55,7 +59,7 @@ fn matches_type_error(node: &Node) -> bool {
     !matches!(node.value, crate::input::node::Value::List(_))
 }
 
-/// VS-HOST-04, VAL-VS-04.
+/// VS-HOST-04, VAL-VS-04: without hosts it is a delegate.
 fn delegate(service: &VirtualService, spec: &Node, out: &mut Diagnostics) {
     if !service.gateways.is_empty() {
         out.push(
@@ -66,14 +70,26 @@ fn delegate(service: &VirtualService, spec: &Node, out: &mut Diagnostics) {
             .at(spec.span)
             .rule("VAL-VS-04"),
         );
-        return;
     }
-    out.push(
-        Diagnostic::error("not-supported", "without `hosts` this is a delegate, which is not supported yet")
-            .at(spec.span)
-            .rule("VS-HOST-04")
-            .help("set `hosts`"),
-    );
+    for name in ["tls", "tcp"] {
+        if let Some(routes) = spec.get(name).filter(|routes| !routes.items().is_empty()) {
+            out.push(
+                Diagnostic::error("exclusive-fields", format!("a delegate can't have `{name}` routes"))
+                    .at(routes.span)
+                    .rule("VAL-VS-04")
+                    .help("without `hosts` it is a delegate, which has `http` routes alone"),
+            );
+        }
+    }
+    // VS-DEL-03
+    for delegate in service.http.iter().filter_map(|route| route.delegate.as_ref()) {
+        out.push(
+            Diagnostic::error("nested-delegate", "a route of a delegate can't delegate")
+                .at(delegate.span)
+                .rule("VAL-VS-29")
+                .help("refer to the last VirtualService itself"),
+        );
+    }
 }
 
 fn hosts(service: &VirtualService, mesh: bool, out: &mut Diagnostics) {
@@ -135,7 +151,7 @@ fn overlaps(hosts: &[Spanned<String>], out: &mut Diagnostics) {
 }
 
 /// VAL-VS-05: `name`, `namespace/name`, `mesh`, or the old dotted form.
-fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
+pub(super) fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
     // A template was reported with the shape.
     for gateway in gateways.iter().filter(|gateway| template::in_value(gateway).is_none()) {
         let valid = match gateway.split_once('/') {
@@ -166,22 +182,35 @@ fn gateways(gateways: &[Spanned<String>], out: &mut Diagnostics) {
 }
 
 fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics) {
-    // The other actions are refused, and two errors would be one too many.
+    let given = |value: &Node| !value.items().is_empty() || matches_type_error(value);
     let acts = ["route", "redirect", "directResponse", "delegate"];
-    let given = |name: &&str| {
-        node.get(name).is_some_and(|value| !value.items().is_empty() || matches_type_error(value))
-    };
-    if !acts.iter().any(given) {
+    if !acts.into_iter().filter_map(|name| node.get(name)).any(given) {
         out.push(
             Diagnostic::error("no-destination", "this route leads nowhere: `route` is missing or empty")
                 .at(route.span)
                 .rule("VAL-VS-07"),
         );
     }
+    for name in ["route", "redirect"] {
+        // VS-DEL-10
+        if let (Some(delegate), Some(other)) = (&route.delegate, node.get(name).filter(|node| given(node))) {
+            out.push(
+                Diagnostic::error("exclusive-fields", format!("`{name}` has no place beside `delegate`"))
+                    .at(other.span)
+                    .also("`delegate` stands at", delegate.span)
+                    .rule("VAL-VS-29"),
+            );
+        }
+    }
     for destination in &route.route {
         host_of(&destination.destination, out);
     }
-    weights(&route.route, out);
+    for mirror in route.all_mirrors() {
+        host_of(&mirror.destination, out);
+    }
+    subsets(node, out);
+    let each: Vec<_> = route.route.iter().map(|destination| (destination.weight, destination.span)).collect();
+    weights(&each, out);
     if let Some(rewrite) = &route.rewrite
         && rewrite.uri.is_none()
         && rewrite.authority.is_none()
@@ -199,6 +228,9 @@ fn http_route(route: &HttpRoute, node: &Node, mesh: bool, out: &mut Diagnostics)
     for condition in &route.matches {
         http_match(condition, mesh, out);
     }
+    for condition in node.get("match").map(Node::items).unwrap_or_default() {
+        labels::check(condition.get("sourceLabels"), "VAL-VS-11", out);
+    }
 }
 
 /// Whether a part has a wrong type, or the rewrite itself; that was reported.
@@ -209,9 +241,12 @@ fn wrong_parts(rewrite: &Node) -> bool {
             .any(|name| rewrite.get(name).is_some_and(|node| node.as_str().is_none()))
 }
 
-/// VAL-VS-14.
 fn host_of(destination: &Destination, out: &mut Diagnostics) {
-    let host = &destination.host;
+    destination_host(&destination.host, out);
+}
+
+/// VAL-VS-14.
+pub(super) fn destination_host(host: &Spanned<String>, out: &mut Diagnostics) {
     if host.value == "*" {
         out.push(
             Diagnostic::error("invalid-host", "requests can't be sent to all hosts")
@@ -227,22 +262,40 @@ fn host_of(destination: &Destination, out: &mut Diagnostics) {
     }
 }
 
-/// VAL-VS-15. The weight of a single destination counts for nothing.
-fn weights(route: &[RouteDestination], out: &mut Diagnostics) {
-    let weight =
-        |destination: &RouteDestination| destination.weight.as_ref().map_or(0, |weight| weight.value);
+/// VAL-VS-14, of every destination of a route.
+fn subsets(route: &Node, out: &mut Diagnostics) {
+    let list = |name: &str| route.get(name).map(Node::items).unwrap_or_default().iter();
+    let nested = list("route").chain(list("mirrors")).filter_map(|item| item.get("destination"));
+    for destination in nested.chain(route.get("mirror")) {
+        subset(destination, out);
+    }
+}
+
+/// VAL-VS-14: the name of a subset, as a DestinationRule gives it.
+pub(super) fn subset(destination: &Node, out: &mut Diagnostics) {
+    let Some(name) = filled(destination.get("subset")) else { return };
+    if template::in_value(&name).is_none() && !domain::is_label(&name) {
+        out.push(
+            Diagnostic::error("invalid-subset", format!("`{}` can't be the name of a subset", name.value))
+                .at(name.span)
+                .rule("VAL-VS-14"),
+        );
+    }
+}
+
+/// VAL-VS-15: the weight and the place of each destination. The weight of a single one counts for
+/// nothing.
+pub(super) fn weights(each: &[(Option<Spanned<i64>>, Span)], out: &mut Diagnostics) {
     let error =
         |message: &str, span: Span| Diagnostic::error("invalid-weight", message).at(span).rule("VAL-VS-15");
-    for negative in
-        route.iter().filter_map(|destination| destination.weight.as_ref()).filter(|weight| weight.value < 0)
-    {
+    for negative in each.iter().filter_map(|(weight, _)| *weight).filter(|weight| weight.value < 0) {
         out.push(error("a weight can't be negative", negative.span));
     }
-    if let [first, _, ..] = route
-        && route.iter().map(weight).sum::<i64>() == 0
+    if let [(_, first), _, ..] = each
+        && each.iter().filter_map(|(weight, _)| *weight).map(|weight| weight.value).sum::<i64>() == 0
     {
         out.push(
-            error("the weights of the destinations add up to 0", first.span)
+            error("the weights of the destinations add up to 0", *first)
                 .help("give each destination a `weight`; none means 0 as soon as there are several"),
         );
     }
@@ -263,16 +316,19 @@ fn http_match(condition: &HttpMatch, mesh: bool, out: &mut Diagnostics) {
     {
         string_match(value, out);
     }
-    if let Some(namespace) = &condition.source_namespace
-        && !domain::is_label(namespace)
-    {
+    client(condition.source_namespace.as_ref(), out);
+    gateways(&condition.gateways, out);
+}
+
+/// VAL-VS-11.
+pub(super) fn client(namespace: Option<&Spanned<String>>, out: &mut Diagnostics) {
+    if let Some(namespace) = namespace.filter(|namespace| !domain::is_label(namespace)) {
         out.push(
             Diagnostic::error("invalid-namespace", format!("`{}` is no namespace", namespace.value))
                 .at(namespace.span)
                 .rule("VAL-VS-11"),
         );
     }
-    gateways(&condition.gateways, out);
 }
 
 /// VS-MATCH-22: what matches everything there has to be written as `{}`.
@@ -344,8 +400,13 @@ mod tests {
                 (&case("hosts: [a.com, A.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: ['*.foo.com', a.foo.com]"), &["error overlapping-hosts VS-HOST-03"]),
                 (&case("hosts: [a.foo.com, '*.foo.com']"), &["error overlapping-hosts VS-HOST-03"]),
-                (&case("hosts: []"), &["error not-supported VS-HOST-04"]),
+                (&case("hosts: []"), &[]),
+                (&case(""), &[]),
                 (&case("gateways: [a/b]"), &["error missing-field VAL-VS-04"]),
+                (
+                    &case("tcp: [{route: [{destination: {host: b}}]}]"),
+                    &["error not-supported VS-TCP-01", "error exclusive-fields VAL-VS-04"],
+                ),
                 (&case("hosts: a.com"), &["error wrong-type -"]),
                 (
                     &case("hosts: [a]\ngateways: [a.b.svc.cluster.local]"),
@@ -386,7 +447,28 @@ mod tests {
                     &case("[{route: [{destination: {host: b, subset: v1}}]}]"),
                     &["error not-supported VS-ROUTE-07"],
                 ),
+                (
+                    &case("[{route: [{destination: {host: b, subset: v_1}}]}]"),
+                    &["error not-supported VS-ROUTE-07", "error invalid-subset VAL-VS-14"],
+                ),
+                (
+                    &case(&format!("[{{{ROUTE}, mirror: {{host: '*'}}}}]")),
+                    &["error invalid-host VS-ROUTE-06"],
+                ),
+                (
+                    &case(&format!("[{{{ROUTE}, mirror: {{host: b}}, mirrorPercent: 101}}]")),
+                    &["error out-of-range VAL-VS-08", "warning deprecated-field VAL-VS-09"],
+                ),
                 (&case("[{redirect: {uri: /}}]"), &[]),
+                (&case("[{delegate: {name: d}}]"), &[]),
+                (
+                    &case(&format!("[{{delegate: {{name: d}}, {ROUTE}}}]")),
+                    &["error exclusive-fields VAL-VS-29"],
+                ),
+                (&case("[{delegate: {name: d}, redirect: {uri: /}}]"), &["error exclusive-fields VAL-VS-29"]),
+                ("http: [{delegate: {name: d}}]", &["error nested-delegate VAL-VS-29"]),
+                // What its delegate matches isn't known here.
+                (&case(&format!("[{{delegate: {{name: d}}}}, {{{ROUTE}}}]")), &[]),
                 (
                     &case(&format!("[{{{ROUTE}}}, {{match: [{{port: 80}}], {ROUTE}}}]")),
                     &["warning unreachable-route VAL-VS-27"],
@@ -449,6 +531,7 @@ mod tests {
                     &["error invalid-header-name VAL-VS-26"],
                 ),
                 (&case("{sourceNamespace: a_b}"), &["error invalid-namespace VAL-VS-11"]),
+                (&case("{sourceLabels: {a: 'b c'}}"), &["error invalid-label VAL-VS-11"]),
                 (&case("{port: 70000}"), &["error out-of-range VAL-CRD-06"]),
                 (&case("{name: x, statPrefix: w, sourceLabels: {a: b}, gateways: [mesh]}"), &[]),
                 (&case("{ignore_uri_case: true}"), &["error unknown-field VAL-CRD-01"]),
@@ -490,7 +573,7 @@ http:
         let service = &read.virtual_services[0];
         assert_eq!(service.hosts[0].value, "a");
         let route = &service.http[0];
-        assert_eq!(route.name.as_ref().map(|name| name.as_str()), Some("first"));
+        assert_eq!(route.label, "first");
         let [first, second] = route.matches.as_slice() else { panic!() };
         let value = |part: &Option<Spanned<StringMatch>>| part.clone().map(|part| part.value);
         assert_eq!(value(&first.uri), Some(StringMatch::Regex("a.*".into())));
@@ -514,7 +597,8 @@ http:
         assert_eq!(first.source_labels.get("app").map(String::as_str), Some("a"));
         assert_eq!(first.source_namespace.as_ref().map(|ns| ns.as_str()), Some("ns"));
         assert_eq!(first.gateways.len(), 1);
-        assert_eq!((&second.uri, second.port, &second.source_namespace), (&None, None, &None));
+        assert_eq!(value(&second.uri), Some(StringMatch::Present));
+        assert_eq!((second.port, &second.source_namespace), (None, &None));
         let rewrite = route.rewrite.as_ref().unwrap();
         assert_eq!(rewrite.uri.as_ref().map(|uri| uri.as_str()), Some("/x"));
         assert!(rewrite.authority.is_none());

@@ -1,0 +1,162 @@
+//! Which cluster a destination means, and whether there is one (spec sections 3.1 and 4.3).
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::names::expand;
+use crate::options::Profile;
+use crate::plan::{Input, cluster_name, clusters};
+use crate::registry::Service;
+use crate::resource::service_entry::ProtocolClass;
+use crate::resource::virtual_service::Destination;
+use crate::resource::{KubernetesService, Meta};
+
+/// What a destination comes to on a listener port.
+pub(super) struct Target<'i, 'a> {
+    /// The cluster, which need not exist (CL-08).
+    pub(super) cluster: String,
+    /// The host that is meant.
+    host: String,
+    port: u16,
+    service: Option<&'i Service<'a>>,
+    /// The alias by which it was named, where that doesn't count on this listener.
+    unlisted: Option<&'a KubernetesService>,
+}
+
+impl<'i, 'a> Target<'i, 'a> {
+    /// What `destination`, of a resource in `namespace`, means on listener port `listener`.
+    pub(super) fn new(
+        input: &'i Input<'a>,
+        destination: &Destination,
+        namespace: &str,
+        listener: u16,
+    ) -> Self {
+        let written = expand(&destination.host, namespace);
+        // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
+        let port = destination.port.as_ref().map_or(listener, |port| port.value);
+        let alias = input.registry.alias(&written);
+        // One hop, and only where the alias lists the listener port (KS-04).
+        let lists = |alias: &&KubernetesService| alias.ports.iter().any(|own| own.number.value == listener);
+        let leads_to = alias.filter(lists).and_then(|alias| alias.external_name.as_ref());
+        let host = leads_to.map_or(written, |target| target.value.clone());
+        Self {
+            cluster: cluster_name(&host, port),
+            service: input.registry.own(&host),
+            unlisted: alias.filter(|_| leads_to.is_none()),
+            host,
+            port,
+        }
+    }
+
+    /// The service, where it has a cluster on that port.
+    pub(super) fn service(&self, input: &Input<'_>) -> Option<&'i Service<'a>> {
+        self.service.filter(|service| clusters::exists(input, service, self.port))
+    }
+
+    /// Whether requests leave the SNI to the cluster.
+    pub(super) fn has_auto_sni(&self, input: &Input<'_>) -> bool {
+        let tls = self.service.and_then(|service| clusters::upstream_tls(input, service, self.port));
+        tls.is_some_and(|tls| tls.sni.is_none())
+    }
+
+    /// Why there is no cluster for `destination`, and a way out. `what_follows` ends the sentence.
+    fn missing(&self, destination: &Destination, what_follows: &str) -> Diagnostic {
+        let Self { host, port, .. } = self;
+        let error = |message: String| {
+            Diagnostic::error("unknown-destination", format!("{message}; {what_follows}")).rule("CL-09")
+        };
+        if let Some(alias) = self.unlisted {
+            return error(format!("`{host}` is an `ExternalName` service without the listener's port"))
+                .also("the service stands at", alias.meta.name.span)
+                .rule("KS-04")
+                .help("list the port in the service, or name the host that it stands for as destination");
+        }
+        let Some(service) = self.service else {
+            return error(format!("no service has the host `{host}`")).help(
+                "add a ServiceEntry for the host, or take it as it is with `--accept unknown-destination`",
+            );
+        };
+        let Some(definition) = service.ports.get(port) else {
+            let offered: Vec<String> = service.ports.keys().map(u16::to_string).collect();
+            let message = match destination.port {
+                Some(_) => format!("`{host}` has no port {port}"),
+                None => format!(
+                    "without a port the destination takes the listener's, which `{host}` doesn't have"
+                ),
+            };
+            return error(message).rule("CL-06").help(format!(
+                "set `port.number` to one of {}, or take it as it is with `--accept unknown-destination`",
+                offered.join(", ")
+            ));
+        };
+        let place = definition.span;
+        let why = match definition.protocol.class() {
+            ProtocolClass::Tcp => {
+                format!("port {port} of `{host}` is plain TCP, which this version can't serve")
+            }
+            ProtocolClass::Udp => format!("port {port} of `{host}` is UDP, which has no cluster"),
+            _ if service.without_cluster.contains(port) => {
+                format!("port {port} of `{host}` is of a ServiceEntry that doesn't count")
+            }
+            _ => format!("`{host}` has no endpoints"),
+        };
+        error(why)
+            .also("the port stands at", place)
+            .help("lead to a port that has HTTP, or take it as it is with `--accept unknown-destination`")
+    }
+}
+
+/// What a destination is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Requests go there.
+    Route,
+    /// Copies of requests go there.
+    Mirror,
+}
+
+/// Reports a destination of the resource `meta` that has no cluster on any listener, or that
+/// expects TLS and wouldn't get it.
+pub(super) fn check(
+    input: &Input<'_>,
+    meta: &Meta,
+    destination: &Destination,
+    purpose: Purpose,
+    field: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    let about =
+        |diagnostic: Diagnostic| diagnostic.resource(meta.title()).at(destination.host.span).field(field);
+    let listeners = input.options.envoy.listeners.iter();
+    let mut targets =
+        listeners.map(|listener| Target::new(input, destination, &meta.namespace, listener.port));
+    let mut first = None;
+    let found = targets.find_map(|target| match target.service(input) {
+        Some(service) => Some((target, service)),
+        None => {
+            first.get_or_insert(target);
+            None
+        }
+    });
+    let Some((target, service)) = found else {
+        let what_follows = match purpose {
+            Purpose::Route => "requests get 503",
+            Purpose::Mirror => "no copies are sent",
+        };
+        diagnostics.extend(first.map(|first| about(first.missing(destination, what_follows))));
+        return;
+    };
+    let Target { host, port, .. } = &target;
+    let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
+    if is_tls && !input.originates_tls(service, *port) {
+        let message = format!("plaintext HTTP would go to port {port} of `{host}`, which expects TLS");
+        let diagnostic = match input.options.profile {
+            Profile::Standalone => Diagnostic::error("plaintext-to-tls-port", message),
+            Profile::Istio => Diagnostic::warning("plaintext-to-tls-port", message),
+        };
+        diagnostics.push(
+            about(diagnostic)
+                .rule("EX-A-07")
+                .help(format!("add a DestinationRule for `{host}` with `trafficPolicy.tls.mode: SIMPLE`, or send plaintext with \
+             `--accept plaintext-to-tls-port`")),
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! What happens around the routes: unknown hosts, modes and policies (spec sections 3.2 and 3.4).
+// `json!` reads best as an argument.
+#![allow(clippy::needless_pass_by_value)]
+
+use portolan_engine::config::Mode;
+use portolan_engine::{Cause, Decision, Engine, NoTrace, Reason, Request};
+use serde_json::{Value, json};
+
+/// An engine with `a.example.com` on port 80 and `b.example.com` on every port, and `extra`
+/// members of the config.
+fn engine(extra: Value) -> Engine {
+    let mut config = json!({
+        "version": 1,
+        "virtualHosts": [
+            {
+                "name": "ServiceEntry default/a",
+                "domains": ["a.example.com"],
+                "ports": [80],
+                "routes": [{"name": "default", "route": {"cluster": "a"}}],
+            },
+            {
+                "name": "VirtualService default/b",
+                "domains": ["b.example.com"],
+                "routes": [{
+                    "name": "http[0]",
+                    "match": {"path": {"exact": "/b"}},
+                    "route": {"cluster": "b"},
+                }],
+                "unregistered": true,
+            },
+        ],
+    });
+    for (name, value) in extra.as_object().unwrap() {
+        config[name] = value.clone();
+    }
+    Engine::from_json(config.to_string().as_bytes()).unwrap()
+}
+
+fn allow_any() -> Engine {
+    let policy = json!({"mode": "ALLOW_ANY", "cluster": "PassthroughCluster", "upstreamPorts": [[80, 8080]]});
+    engine(json!({"outboundTrafficPolicy": policy}))
+}
+
+fn request<'a>(authority: &'a str, path: &'a str, listener_port: u16) -> Request<'a> {
+    Request {
+        listener_port,
+        method: b"GET",
+        scheme: b"http",
+        authority: authority.as_bytes(),
+        path: path.as_bytes(),
+        ..Request::default()
+    }
+}
+
+/// The cluster, or the reason of the refusal and its body.
+fn outcome(engine: &Engine, authority: &str, path: &str, port: u16) -> String {
+    match engine.decide(&request(authority, path, port), &mut NoTrace) {
+        Decision::Forward(forward) => {
+            let unregistered = if forward.unregistered { " unregistered" } else { "" };
+            format!("{}{unregistered}", forward.cluster.unwrap())
+        }
+        Decision::Respond(reply) => reply.details.into_owned(),
+        Decision::Pass => "pass".to_owned(),
+    }
+}
+
+#[test]
+fn a_registered_host_is_forwarded() {
+    let engine = engine(json!({}));
+    assert_eq!(outcome(&engine, "a.example.com", "/", 80), "a");
+    assert_eq!(outcome(&engine, "b.example.com", "/b", 9), "b unregistered"); // GAP-01
+    assert_eq!(engine.virtual_host_count(), 2);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let engine = engine(json!({}));
+    // VS-ORD-04: a host without a fitting route isn't unknown.
+    assert_eq!(outcome(&engine, "b.example.com", "/", 80), "no_route{b.example.com}");
+    assert_eq!(outcome(&engine, "c.example.com", "/", 80), "host_not_in_registry{c.example.com}");
+    assert_eq!(outcome(&engine, "a.example.com", "/", 81), "port_not_in_registry{a.example.com}");
+    assert_eq!(
+        outcome(&engine, "a.example.com,b.example.com", "/", 80),
+        "invalid_authority{a.example.com,b.example.com}"
+    );
+}
+
+#[test]
+fn a_refusal_has_a_body_unless_told_otherwise() {
+    let body = |engine: &Engine| match engine.decide(&request("c.example.com", "/", 80), &mut NoTrace) {
+        Decision::Respond(reply) => {
+            assert_eq!(reply.cause, Cause::Refused(Reason::HostNotInRegistry));
+            reply.body.len()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_ne!(body(&engine(json!({}))), 0);
+    assert_eq!(body(&engine(json!({"emptyRefusals": true}))), 0);
+}
+
+#[test]
+fn unknown_hosts_pass_where_any_is_allowed() {
+    // OTP-05: the listener's port counts, whatever the Host header says.
+    let engine = allow_any();
+    for (authority, port, dialled) in [
+        ("C.example.com", 81, Some(("c.example.com", 81))),
+        ("c.example.com:9", 80, Some(("c.example.com", 8080))),
+        ("a.example.com", 81, Some(("a.example.com", 81))),
+        ("a_b!.example.com", 80, None),
+        ("", 80, None),
+    ] {
+        match engine.decide(&request(authority, "/", port), &mut NoTrace) {
+            Decision::Forward(forward) => {
+                let (host, port) = forward.dial.unwrap();
+                assert_eq!(Some((std::str::from_utf8(&host).unwrap(), port)), dialled, "{authority}");
+                assert_eq!((forward.cluster, forward.unregistered), (Some("PassthroughCluster"), false));
+            }
+            Decision::Respond(reply) => {
+                assert_eq!(dialled, None, "{authority}");
+                assert_eq!(reply.cause, Cause::Refused(Reason::InvalidAuthority), "{authority}");
+            }
+            Decision::Pass => panic!("{authority} passed"),
+        }
+    }
+}
+
+#[test]
+fn a_mesh_keeps_what_has_no_rule() {
+    let mesh = engine(json!({"mode": "mesh", "virtualHosts": []}));
+    assert_eq!(mesh.mode(), Mode::Mesh);
+    assert_eq!(outcome(&mesh, "c.example.com", "/", 80), "pass");
+    assert_eq!(engine(json!({})).mode(), Mode::default());
+}
+
+#[test]
+fn the_filter_is_told_what_to_ask_envoy_for() {
+    let everywhere = json!([{"name": "b", "domains": ["b.example.com"], "routes": []}]);
+    assert!(engine(json!({})).uses_listener_port());
+    assert!(allow_any().uses_listener_port());
+    assert!(!engine(json!({"virtualHosts": everywhere})).uses_listener_port());
+    assert!(!engine(json!({})).sends_original_headers());
+    assert!(engine(json!({"originalHeaders": true})).sends_original_headers());
+}
