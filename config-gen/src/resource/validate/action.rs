@@ -17,6 +17,7 @@ const LARGE_BODY: usize = 100 << 10;
 
 pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     exclusive(node, out);
+    outdone(node, out);
     if let Some(rewrite) = &route.rewrite
         && let Some(regex) = &rewrite.uri_regex
     {
@@ -78,8 +79,31 @@ fn exclusive(node: &Node, out: &mut Diagnostics) {
     }
 }
 
-fn no_effect(field: &str, action: &str, span: Span) -> Diagnostic {
-    Diagnostic::warning("has-no-effect", format!("`{field}` has no effect beside `{action}`, as in Istio"))
+/// Fields that count only where others are absent, or present.
+fn outdone(node: &Node, out: &mut Diagnostics) {
+    let delay = node.get("fault").and_then(|fault| fault.get("delay"));
+    for (parent, old, new, rule) in [
+        (delay, "percent", "percentage", "VS-FAULT-02"),
+        (node.get("corsPolicy"), "allowOrigin", "allowOrigins", "VS-CORS-01"),
+    ] {
+        let Some(parent) = parent else { continue };
+        let given = |node: &&Node| !(node.items().is_empty() && node.entries().is_empty());
+        if let (Some(entry), Some(_)) = (parent.entry(old), parent.get(new).filter(given)) {
+            out.push(no_effect(old, new, entry.key_span).rule(rule));
+        }
+    }
+    if node.get("mirror").is_none() {
+        for share in ["mirrorPercentage", "mirrorPercent", "mirror_percent"] {
+            if let Some(entry) = node.entry(share).filter(|entry| !entry.node.is_null()) {
+                let message = format!("`{share}` has no effect without `mirror`, as in Istio");
+                out.push(Diagnostic::warning("has-no-effect", message).at(entry.key_span).rule("VS-MIR-01"));
+            }
+        }
+    }
+}
+
+fn no_effect(field: &str, other: &str, span: Span) -> Diagnostic {
+    Diagnostic::warning("has-no-effect", format!("`{field}` has no effect beside `{other}`, as in Istio"))
         .at(span)
         .rule("VAL-VS-06")
         .help("remove it")
@@ -233,6 +257,15 @@ const RETRY_ON: [&str; 16] = [
     "unavailable",
 ];
 
+/// Whether a status has a name, which Istio wants of those that are tried again on (VS-RETRY-05).
+fn is_known_status(status: u16) -> bool {
+    matches!(
+        status,
+        100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451
+            | 500..=508 | 510 | 511
+    )
+}
+
 /// VAL-VS-20.
 pub(crate) fn retries(retries: &Retries, out: &mut Diagnostics) {
     let error = |message: String, span: Span| {
@@ -259,12 +292,12 @@ pub(crate) fn retries(retries: &Retries, out: &mut Diagnostics) {
     }
     if let Some(conditions) = &retries.retry_on {
         for word in conditions.split(',') {
-            let status = word.parse::<u16>().is_ok_and(|status| (100..600).contains(&status));
+            let status = word.parse().is_ok_and(is_known_status);
             if !status && !RETRY_ON.contains(&word) {
                 out.push(
                     error(format!("`{word}` is nothing that Envoy tries again on"), conditions.span)
                         .rule("VS-RETRY-06")
-                        .help(format!("it can be a status or one of {}", RETRY_ON.join(", "))),
+                        .help(format!("it can be a known status or one of {}", RETRY_ON.join(", "))),
                 );
             }
         }
@@ -567,6 +600,7 @@ mod tests {
                 (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
                 (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
                 (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
+                (&retries("attempts: 1, retryOn: '429,599'"), &["error invalid-retries VS-RETRY-06"]),
             ],
         );
     }
@@ -587,6 +621,11 @@ mod tests {
                 (&fault(""), &["error invalid-fault VS-FAULT-07"]),
                 (&fault("delay: {fixedDelay: 2s}"), &["warning fault-without-percentage VS-FAULT-02"]),
                 (&fault("delay: {percent: 5}"), &["error invalid-fault VAL-VS-21"]),
+                (
+                    &fault("delay: {fixedDelay: 1s, percent: 5, percentage: {value: 1}}"),
+                    &["warning has-no-effect VS-FAULT-02"],
+                ),
+                (&with("mirrorPercentage: {value: 10}"), &["warning has-no-effect VS-MIR-01"]),
                 (
                     &fault("abort: {httpStatus: 600, percentage: {value: 1}}"),
                     &["error invalid-fault VAL-VS-21"],
@@ -625,6 +664,10 @@ mod tests {
                         "allowOrigins: [{exact: 'http://a'}], allowMethods: [GET], allowHeaders: [x], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE",
                     ),
                     &[],
+                ),
+                (
+                    &with("allowOrigins: [{exact: a}], allowOrigin: [b]"),
+                    &["warning has-no-effect VS-CORS-01"],
                 ),
                 (&with("allowOrigins: [{exact: ''}]"), BAD),
                 (&with("allowOrigins: [{}]"), BAD),
