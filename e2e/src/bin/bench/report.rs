@@ -1,4 +1,4 @@
-//! What is printed, and what is written for machines.
+//! What is printed of the table `hosts`, and what is written for machines.
 
 use std::fmt;
 use std::fs::File;
