@@ -58,7 +58,12 @@ pub(crate) fn measure(
     address: Ipv4Addr,
     port: u16,
 ) -> Result<Vec<Loading>> {
-    LOADED.iter().map(|kind| measure_kind(kind, options, cores, machine, address, port)).collect()
+    let measure = |kind: &Kind| {
+        let loading = measure_kind(kind, options, cores, machine, address, port)?;
+        eprintln!("bench: rules, {loading:.1?}");
+        Ok(loading)
+    };
+    LOADED.iter().map(measure).collect()
 }
 
 fn measure_kind(
