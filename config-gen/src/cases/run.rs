@@ -120,10 +120,12 @@ impl Prepared {
         let (plan, engine) = self.planned()?;
         if let Some(host) = &test.tls {
             let chain = explain::explain_tls(plan, &self.options, host, request.port);
-            return Ok((
-                of_tls(request, &chain, self.options.envoy.dialled_port("", request.port), host),
-                format!("{chain:?}"),
-            ));
+            let why = match &chain {
+                Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
+                _ => "no filter chain has the server name".to_owned(),
+            };
+            let port = self.options.envoy.dialled_port("", request.port);
+            return Ok((of_tls(request, &chain, port, host), why));
         }
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
