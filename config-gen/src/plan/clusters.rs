@@ -38,7 +38,7 @@ pub enum Discovery {
     RacingDns,
     /// As given.
     Static,
-    /// DNS for each connection, by its SNI, and this port (SE-R-07).
+    /// DNS for the host of each request, or the SNI of each connection, and this port (SE-R-07).
     Dynamic(u16),
 }
 
@@ -113,6 +113,16 @@ pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16) -> b
     // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
     !endpoints.is_empty()
         || matches!(discovery(input, service, port, &endpoints), Discovery::Static | Discovery::Dynamic(_))
+}
+
+/// The port of `service` that is dialled at the host of each request, where there is no other
+/// host to dial.
+pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16) -> Option<u16> {
+    let port = service.ports.get(&number)?;
+    match discovery(input, service, port, &endpoints(input, service, number)) {
+        Discovery::Dynamic(port) => Some(port),
+        _ => None,
+    }
 }
 
 fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {
