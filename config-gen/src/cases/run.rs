@@ -122,7 +122,11 @@ impl Prepared {
         let (plan, engine) = self.planned()?;
         if let Some(host) = &test.tls {
             let chain = explain::explain_tls(plan, &self.options, host, request.port);
-            return Ok((of_tls(request, &chain), format!("{chain:?}")));
+            let why = match &chain {
+                Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
+                _ => "no filter chain has the server name".to_owned(),
+            };
+            return Ok((of_tls(request, &chain), why));
         }
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
