@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use config_gen::cases::Request;
 use config_gen::connection_manager::METHODS;
 use config_gen::diagnostic::Diagnostics;
-use config_gen::explain::{Explainer, Forwarded, Local, Outcome};
+use config_gen::explain::{Change, Explainer, Forwarded, Local, Outcome};
 use config_gen::input::{self, ReadOptions};
 use config_gen::options::{Options, OutboundPolicy};
 use config_gen::plan::Plan;
@@ -14,7 +14,6 @@ use config_gen::source::Sources;
 use portolan_e2e::raw::{self, Head, Response};
 use portolan_e2e::upstream::{SeenRequest, echo};
 use portolan_e2e::{DnsServer, Setup, Upstream, places};
-use portolan_engine::HeaderChange;
 
 const RULES: &str = r#"
 apiVersion: networking.istio.io/v1
@@ -178,6 +177,7 @@ fn what_is_explained_is_what_happens() -> Result<()> {
                 authority: host.into(),
                 path: path.into(),
                 headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
+                random: 0,
             };
             upstream.clear();
             let head = Head::new(method, path).header("Host", host).headers(headers);
@@ -216,10 +216,10 @@ fn was_forwarded(forwarded: &Forwarded, seen: &SeenRequest, response: &Response,
     }
 }
 
-fn expected<'c>(change: &'c HeaderChange<'_>) -> (&'c str, Option<String>) {
+fn expected(change: &Change) -> (&str, Option<String>) {
     match change {
-        HeaderChange::Remove(name) => (name, None),
-        HeaderChange::Set(name, value) | HeaderChange::Add(name, value) => {
+        Change::Remove(name) => (name, None),
+        Change::Set(name, value) | Change::Add(name, value) => {
             (name, Some(String::from_utf8_lossy(value).into_owned()))
         }
     }
