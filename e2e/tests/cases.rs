@@ -68,17 +68,26 @@ fn run(version: &str, group: &Group<'_>, report: &mut Report) -> Result<()> {
     let prepared =
         cases::prepare(&group.file.path, group.setup, group.profile).map_err(anyhow::Error::msg)?;
     let scratch = Scratch::new()?;
-    let wants = |expect: &Expect| !matches!(expect, Expect::Generated(output) if output.clusters.is_empty());
-    if !group.tests.iter().any(|(_, expect)| wants(expect)) {
-        let generated = Generated::of(&setup(version, group, &scratch)?, &scratch, &prepared)?;
-        for (test, expect) in &group.tests {
-            let Expect::Generated(wanted) = expect else { continue };
-            let found = wanted.compare(&generated.findings, |_| None);
-            report.add(group.file, group.profile, test, &found, &generated.said);
+    let plan = match prepared.plan() {
+        Ok(plan) if group.tests.iter().any(|(_, expect)| needs_envoy(expect)) => plan,
+        planned => {
+            let generated = Generated::of(&setup(version, group, &scratch)?, &scratch, &prepared)?;
+            let mut unusable = Vec::new();
+            for (test, expect) in &group.tests {
+                if let Expect::Generated(wanted) = expect {
+                    let found = wanted.compare(&generated.findings, |_| None);
+                    report.add(group.file, group.profile, test, &found, &generated.said);
+                } else {
+                    unusable.push(*test);
+                }
+            }
+            if let (Err(why), false) = (planned, unusable.is_empty()) {
+                report.add_unusable(group, unusable, why);
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    let world = World::start(group, prepared.plan().map_err(|why| anyhow::anyhow!("{why}"))?)?;
+    };
+    let world = World::start(group, plan)?;
     let setup = world.add_to(setup(version, group, &scratch)?);
     let generated = Generated::of(&setup, &scratch, &prepared)?;
     let portolan = setup.start_as_generated()?;
@@ -105,6 +114,10 @@ fn run(version: &str, group: &Group<'_>, report: &mut Report) -> Result<()> {
         report.add(group.file, group.profile, test, &found, &why);
     }
     Ok(())
+}
+
+fn needs_envoy(expect: &Expect) -> bool {
+    !matches!(expect, Expect::Generated(output) if output.clusters.is_empty())
 }
 
 /// What a user would type.
