@@ -482,6 +482,7 @@ fn explain_names_the_delegate_and_its_place() {
         authority: b"a.example.com".to_vec(),
         path: b"/a".to_vec(),
         headers: Vec::new(),
+        random: 0,
     };
     let explained = explain(&config, Some(&planned.plan), None, &request).unwrap();
     let route = explained.route.unwrap();

@@ -5,7 +5,7 @@ use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
 use config_gen::input::{self, ReadOptions};
 use config_gen::mesh_config;
 use config_gen::options::{Options, OutboundPolicy, Profile};
-use config_gen::plan::{Cluster, Discovery, Endpoint, Plan};
+use config_gen::plan::{Cluster, Discovery, Endpoint, HttpVersion, Plan};
 use config_gen::source::Sources;
 use portolan_engine::{Decision, Engine, NoTrace, Request};
 
@@ -199,7 +199,7 @@ fn ports_of_a_kubernetes_service() {
         planned.cluster(WEB).endpoints,
         [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]
     );
-    assert!(planned.cluster("outbound|85||web.default.svc.cluster.local").http2);
+    assert_eq!(planned.cluster("outbound|85||web.default.svc.cluster.local").http, HttpVersion::Two);
     assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
     assert!(planned.server_names(443).contains(&"web.default.svc.cluster.local"));
     assert!(planned.server_names(443).contains(&"web"));
