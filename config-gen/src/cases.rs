@@ -7,6 +7,7 @@
 mod compare;
 mod effects;
 mod generated;
+mod message;
 mod options;
 mod outcome;
 mod read;

@@ -9,6 +9,7 @@ use portolan_engine::config::{Config, RouteMatch, StringMatch, VirtualHost};
 use portolan_engine::{Condition, ConfigError, Engine, Event, Trace};
 
 use crate::cases::{self, Request, Seen, UpstreamReply};
+use crate::emit::PASSTHROUGH_CLUSTER;
 use crate::options::Profile;
 use crate::plan::{Places, Plan};
 use crate::source::Span;
@@ -99,8 +100,8 @@ pub fn explain(
     let virtual_host = steps.virtual_host.and_then(|index| config.virtual_hosts.get(index));
     let matched = steps.matched.zip(virtual_host).and_then(|(index, host)| host.routes.get(index));
     let cluster_missing = match (&seen, plan) {
-        (Seen::Forwarded { cluster: Some(cluster), dials: None, .. }, Some(plan)) => {
-            !plan.clusters.iter().any(|known| known.name == *cluster)
+        (Seen::Forwarded { cluster: Some(cluster), .. }, Some(plan)) => {
+            cluster != PASSTHROUGH_CLUSTER && !plan.clusters.iter().any(|known| known.name == *cluster)
         }
         _ => false,
     };

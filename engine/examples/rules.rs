@@ -245,7 +245,7 @@ fn round(engine: &Engine, requests: &[Sent]) -> Duration {
             authority: b"a",
             path: path.as_bytes(),
             headers: &headers,
-            random: 0,
+            ..Request::default()
         };
         let _ = black_box(engine.decide(black_box(&request), &mut NoTrace));
     }

@@ -261,7 +261,9 @@ pub(super) fn add_profile(effects: &mut Effects, plan: &Plan) {
 /// The value of a header that only Envoy reads.
 pub(super) fn told(forward: &Forward<'_>, wanted: &str) -> Option<String> {
     let mut values = forward.headers.iter().filter_map(|change| match change {
-        HeaderChange::Set(name, value) if name == wanted => Some(String::from_utf8_lossy(value).into_owned()),
+        HeaderChange::Set(name, value) if *name == wanted => {
+            Some(String::from_utf8_lossy(value).into_owned())
+        }
         _ => None,
     });
     values.next()

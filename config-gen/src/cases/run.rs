@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use portolan_engine::config::Mode;
 use portolan_engine::{
-    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, Request as EngineRequest, Trace, headers,
+    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, OriginalHost, Request as EngineRequest,
+    Trace, headers,
 };
 
 use super::effects::{self, Headers, Lines};
+use super::message::{Client, Response};
 use super::outcome::Report;
 use super::{
     CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
@@ -179,6 +181,7 @@ pub(crate) fn decide<T: Trace>(
         path: &request.path,
         headers: &lines,
         random: request.random,
+        properties: Some(&Client),
     };
     match engine.decide(&view, trace) {
         Decision::Forward(forward) => {
@@ -198,10 +201,19 @@ pub(crate) fn decide<T: Trace>(
 }
 
 fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forward: Forward<'_>) -> Seen {
+    let sent = request_headers(engine, request, &forward);
     let effects = Effects {
-        response_headers: Some(Headers { lines: response_headers(&forward, upstream), all: false }),
+        response_headers: Some(Headers { lines: response_headers(&forward, upstream, &sent), all: false }),
         ..effects::of_forward(&forward)
     };
+    // Answered once Envoy's fault filter has held it back (GAP-10).
+    if let Some(headers) = forward.preflight {
+        let mut seen = answered(request, &LocalReply::preflight(headers));
+        if let Seen::Answered { effects: of_answer, .. } = &mut seen {
+            of_answer.delay = effects.delay;
+        }
+        return seen;
+    }
     // Envoy's fault filter answers after the delay (VS-FAULT-06).
     if let Some(status) = effects::told(&forward, "x-envoy-fault-abort-request") {
         return Seen::Answered {
@@ -215,7 +227,7 @@ fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forwa
     Seen::Forwarded {
         cluster: forward.cluster.map(str::to_owned),
         authority: forward.authority.map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
-        headers: Some(Headers { lines: request_headers(engine, request, &forward), all: false }),
+        headers: Some(Headers { lines: sent, all: false }),
         path: forward.path.unwrap_or_else(|| request.path.clone()),
         dials,
         status: None,
@@ -261,12 +273,20 @@ fn request_headers(engine: &Engine, request: &Request, forward: &Forward<'_>) ->
         request.headers.iter().filter(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
     let mut lines: Vec<(&str, Cow<'_, [u8]>)> =
         sent.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice()))).collect();
-    HeaderChange::apply_all(&forward.headers, &mut lines);
+    HeaderChange::apply_all(forward.headers.iter().cloned(), &mut lines);
     // For Envoy's own filters.
     lines.retain(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
     if engine.sends_original_headers() {
         if forward.authority.is_some() {
-            lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(&request.authority)));
+            match forward.original_host {
+                OriginalHost::Requested => {
+                    lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(&request.authority)));
+                }
+                OriginalHost::Chosen(host) => {
+                    lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(host.as_bytes())));
+                }
+                OriginalHost::Untold => {}
+            }
         }
         if forward.path.is_some() {
             lines.push((headers::ORIGINAL_PATH, Cow::Borrowed(&request.path)));
@@ -275,20 +295,26 @@ fn request_headers(engine: &Engine, request: &Request, forward: &Forward<'_>) ->
     owned(lines)
 }
 
-/// The headers that the client gets of the upstream's answer.
-fn response_headers(forward: &Forward<'_>, upstream: &UpstreamReply) -> Lines {
+/// The headers that the client gets of the upstream's answer to what was `sent`.
+fn response_headers(forward: &Forward<'_>, upstream: &UpstreamReply, sent: &Lines) -> Lines {
+    let message = Response {
+        request: sent,
+        cluster: forward.cluster,
+        status: upstream.status,
+        headers: &upstream.headers,
+    };
     let mut lines: Vec<(&str, Cow<'_, [u8]>)> = upstream
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice())))
         .collect();
     if let Some(response) = forward.response {
-        HeaderChange::apply_all(response.changes(), &mut lines);
+        HeaderChange::apply_all(response.changes(&message), &mut lines);
     }
     if let Some((origin, rest)) = &forward.cors {
         lines.retain(|(name, _)| *name != headers::ALLOW_ORIGIN);
         lines.push((headers::ALLOW_ORIGIN, Cow::Borrowed(origin)));
-        HeaderChange::apply_all(rest.changes(), &mut lines);
+        HeaderChange::apply_all(rest.iter().cloned(), &mut lines);
     }
     owned(lines)
 }

@@ -2,9 +2,10 @@
 //! machine or its network. Otherwise a client could have the proxy dial Envoy's own admin
 //! interface, a metadata service, or anything that trusts the proxy's address.
 
+use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use serde_json::{Value, json};
 
-use crate::emit::type_url;
+use crate::emit::{ROUTE_FILTER_STATE, type_url};
 use crate::options::{Cidr, EnvoyOptions};
 
 /// Ranges that are not global: this network, private, shared, loopback, link-local, protocol
@@ -49,7 +50,11 @@ pub(super) fn filter(options: &EnvoyOptions) -> anyhow::Result<Value> {
                 "policies": {
                     "private_upstream_address": {
                         "permissions": [{"and_rules": {"rules": rules}}],
-                        "principals": [{"any": true}],
+                        // Of the registry's hosts the registry's word stands.
+                        "principals": [{"filter_state": {
+                            "key": ROUTE_FILTER_STATE,
+                            "string_match": {"prefix": format!("{PASSTHROUGH_ROUTE_PROFILE} ")},
+                        }}],
                     },
                 },
             },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::emit::cluster::{dns_cache, passthrough_dns_cache, socket_address};
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
-use crate::emit::{BLACK_HOLE_CLUSTER, Output, guard, type_url};
+use crate::emit::{BLACK_HOLE_CLUSTER, Output, ROUTE_FILTER_STATE, guard, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Discovery, Mirror, Plan, RetryProfile, RouteProfile, SniRoute};
@@ -287,7 +287,7 @@ fn route(profile: &str, settings: Value) -> Value {
         "match": {
             "prefix": "/",
             "filter_state": [{
-                "key": "wasm.portolan.route",
+                "key": ROUTE_FILTER_STATE,
                 "string_match": {"prefix": format!("{profile} ")},
             }],
         },

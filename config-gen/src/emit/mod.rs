@@ -75,6 +75,9 @@ fn yaml(header: &str, value: &Value) -> anyhow::Result<String> {
     Ok(format!("{header}{}", serde_saphyr::to_string_with_options(value, options)?))
 }
 
+/// What the filter says of a request: its route profile, a blank, virtual host and route.
+const ROUTE_FILTER_STATE: &str = "wasm.portolan.route";
+
 /// Cluster for hosts outside the registry (CL-11).
 pub(crate) const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
 

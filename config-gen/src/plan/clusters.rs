@@ -49,7 +49,7 @@ pub enum Discovery {
     RacingDns,
     /// As given.
     Static,
-    /// DNS for each connection, by its SNI, and this port (SE-R-07).
+    /// DNS for the host of each request, or the SNI of each connection, and this port (SE-R-07).
     Dynamic(u16),
 }
 
@@ -131,6 +131,16 @@ fn http_version(protocol: Protocol) -> HttpVersion {
         Protocol::Unspecified => HttpVersion::AsClient,
         protocol if protocol.is_http2() => HttpVersion::Two,
         _ => HttpVersion::One,
+    }
+}
+
+/// The port of `service` that is dialled at the host of each request, where there is no other
+/// host to dial.
+pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16) -> Option<u16> {
+    let port = service.ports.get(&number)?;
+    match discovery(input, service, port, &endpoints(input, service, number)) {
+        Discovery::Dynamic(port) => Some(port),
+        _ => None,
     }
 }
 

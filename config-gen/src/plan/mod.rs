@@ -167,6 +167,7 @@ impl Plan {
                 let action = &mut route.route;
                 action.destinations.clear();
                 action.auto_sni = false;
+                action.dial = None;
                 // The sidecar's routes have their own.
                 action.route_profile = config::DEFAULT_ROUTE_PROFILE.to_owned();
                 action.timeout_ms = None;

@@ -29,7 +29,9 @@ const CAPTURE_MODES: &[Choice] = &[
 
 const PORT: Object = object(&[
     field("number", PORT_NUMBER).required().rule("VIS-12"),
-    field("protocol", text(256)).rule("VIS-12"),
+    field("protocol", text(256))
+        .ignored("the protocols of the services count; `HTTP_PROXY` is refused")
+        .rule("VH-20"),
     field("name", text(256)).ignored("nothing refers to it"),
     field("targetPort", PORT_NUMBER).ignored("it has no meaning on egress"),
 ]);

@@ -2,7 +2,9 @@
 
 mod action;
 mod cors;
+mod dial;
 mod fault;
+pub(crate) mod format;
 pub(crate) mod header;
 mod index;
 mod literals;

@@ -27,7 +27,7 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     }
     mirrors(node, out);
     if let Some(cors) = &route.cors {
-        self::cors(cors, route, out);
+        self::cors(cors, out);
     }
     if let Some(retries) = &route.retries {
         self::retries(retries, out);
@@ -45,13 +45,23 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     }
 }
 
-/// VAL-VS-06: what can't stand beside a redirect or a direct response.
+/// VAL-VS-06: what can't stand beside a redirect or a direct response, and what Envoy does only for
+/// requests that it forwards.
 fn exclusive(node: &Node, out: &mut Diagnostics) {
     for (action, others) in [
         ("redirect", &["route", "directResponse", "rewrite", "fault"][..]),
         ("directResponse", &["route", "rewrite", "fault"]),
     ] {
         let Some(given) = node.get(action) else { continue };
+        for unused in ["timeout", "retries", "mirror", "mirrors", "corsPolicy"] {
+            if let Some(entry) = node.entry(unused).filter(|entry| !entry.node.is_null()) {
+                out.push(no_effect(unused, action, entry.key_span));
+            }
+        }
+        let request = node.get("headers").and_then(|headers| headers.entry("request"));
+        if let Some(entry) = request.filter(|entry| !entry.node.is_null()) {
+            out.push(no_effect("headers.request", action, entry.key_span));
+        }
         for other in others {
             if let Some(entry) = node.entry(other).filter(|entry| !entry.node.is_null()) {
                 out.push(
@@ -66,6 +76,13 @@ fn exclusive(node: &Node, out: &mut Diagnostics) {
             }
         }
     }
+}
+
+fn no_effect(field: &str, action: &str, span: Span) -> Diagnostic {
+    Diagnostic::warning("has-no-effect", format!("`{field}` has no effect beside `{action}`, as in Istio"))
+        .at(span)
+        .rule("VAL-VS-06")
+        .help("remove it")
 }
 
 /// VAL-VS-16; the syntax is checked by the engine.
@@ -129,29 +146,11 @@ fn fault(fault: &Fault, out: &mut Diagnostics) {
 }
 
 /// VAL-VS-23.
-fn cors(cors: &Cors, route: &HttpRoute, out: &mut Diagnostics) {
+fn cors(cors: &Cors, out: &mut Diagnostics) {
     const METHODS: [&str; 10] =
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE", "*"];
     let error =
         |message: String, span: Span| Diagnostic::error("invalid-cors", message).at(span).rule("VAL-VS-23");
-    if route.redirect.is_some() || route.direct_response.is_some() {
-        out.push(
-            Diagnostic::error(
-                "not-supported",
-                "`corsPolicy` beside a redirect or a direct response is not supported yet",
-            )
-            .at(cors.span)
-            .rule("VS-CORS-01"),
-        );
-    }
-    if let Some(delay) = route.fault.as_ref().and_then(|fault| fault.delay.as_ref()) {
-        out.push(
-            Diagnostic::warning("preflight-not-delayed", "preflight requests are answered without the delay")
-                .at(cors.span)
-                .also("the delay stands at", delay.span)
-                .rule("GAP-10"),
-        );
-    }
     for origin in &cors.allow_origins {
         match &origin.value {
             StringMatch::Exact(text) | StringMatch::Prefix(text) if text.is_empty() => {
@@ -293,6 +292,14 @@ fn headers(headers: &Headers, out: &mut Diagnostics) {
                 );
             }
             header_value(&entry.value, on_request, out);
+            if entry.is_authority() && entry.value.contains('%') {
+                out.push(
+                    Diagnostic::warning("literal-authority", "the Host header is set to this as it stands")
+                        .at(entry.value.span)
+                        .rule("VS-HDR-06")
+                        .help("operators stand for something in other headers only"),
+                );
+            }
         }
         for name in &operations.remove {
             header_name(name, out);
@@ -325,11 +332,10 @@ fn header_value(value: &Spanned<String>, on_request: bool, out: &mut Diagnostics
         );
     } else if let Err(message) = portolan_engine::check_header_value(value, on_request) {
         let diagnostic = Diagnostic::error("invalid-header-value", message).at(value.span).rule("VS-HDR-09");
-        out.push(diagnostic.help(if on_request {
-            "`%REQ(NAME)%` stands for a header of the request, and `%%` for a percent sign"
-        } else {
-            "`%%` stands for a percent sign"
-        }));
+        let operators = portolan_engine::supported_operators(on_request);
+        out.push(
+            diagnostic.help(format!("`%%` is a percent sign, and these operators can be used: {operators}")),
+        );
     }
 }
 
@@ -623,7 +629,13 @@ mod tests {
                 (&with("allowMethods: [get]"), BAD),
                 (&with("exposeHeaders: ['a b']"), BAD),
                 (&with("maxAge: 1500ms"), BAD),
-                (&case("corsPolicy: {}, redirect: {uri: /}"), &["error not-supported VS-CORS-01"]),
+                (&case("corsPolicy: {}, redirect: {uri: /}"), &["warning has-no-effect VAL-VS-06"]),
+                (
+                    &case(
+                        "headers: {request: {set: {x: a}}, response: {set: {x: a}}}, timeout: 1s, directResponse: {status: 200}",
+                    ),
+                    &["warning has-no-effect VAL-VS-06", "warning has-no-effect VAL-VS-06"],
+                ),
             ],
         );
     }
@@ -644,6 +656,7 @@ mod tests {
                     &[],
                 ),
                 (&at_route("request: {set: {Host: b}}"), &[]),
+                (&at_route("request: {set: {host: '%REQ(x)%'}}"), &["warning literal-authority VS-HDR-06"]),
                 (&at_route("request: {add: {':authority': b}}"), &[]),
                 (
                     &at_route("request: {set: {host: b}, add: {':authority': b}}"),
@@ -654,8 +667,15 @@ mod tests {
                 (&at_route("request: {set: {':path': /}}"), &["error invalid-header-name VAL-VS-12"]),
                 (&at_route("request: {set: {'a b': /}}"), &["error invalid-header-name VAL-VS-12"]),
                 (&at_route("request: {set: {x: '100%'}}"), &["error invalid-header-value VS-HDR-09"]),
-                (&at_route("request: {set: {x: '%START_TIME%'}}"), &["error invalid-header-value VS-HDR-09"]),
-                (&at_route("response: {set: {x: '%REQ(y)%'}}"), &["error invalid-header-value VS-HDR-09"]),
+                (
+                    &at_route("request: {set: {x: '%START_TIME%'}}, response: {set: {x: '%RESP(y?z):9%'}}"),
+                    &[],
+                ),
+                (
+                    &at_route("request: {set: {x: '%UPSTREAM_HOST%'}}"),
+                    &["error invalid-header-value VS-HDR-09"],
+                ),
+                (&at_route("response: {set: {x: '%HOSTNAME%'}}"), &["error invalid-header-value VS-HDR-09"]),
                 (
                     &at_route("response: {set: {x: \"a\\r\\nb: c\"}}"),
                     &["error invalid-header-value VS-HDR-09"],
