@@ -753,7 +753,7 @@ fn names_below_a_wildcard_are_dialled_by_the_host_of_the_request() {
             assert_eq!(planned.errors(), [""; 0], "{resolution}");
             let cluster = planned.cluster("outbound|80||*.example.com");
             assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8080), 0));
-            assert!(planned.cluster("outbound|81||*.example.com").http2);
+            assert_eq!(planned.cluster("outbound|81||*.example.com").http, HttpVersion::Two);
             // The port of the Host header has no say.
             for authority in ["a.example.com", "A.example.com:22", "a.example.com."] {
                 assert_eq!(
