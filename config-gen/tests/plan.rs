@@ -3,7 +3,7 @@
 use config_gen::diagnostic::Diagnostics;
 use config_gen::input::{self, ReadOptions};
 use config_gen::options::Options;
-use config_gen::plan::{Ca, Cluster, Discovery, Endpoint, Plan};
+use config_gen::plan::{Ca, Cluster, Discovery, Endpoint, HttpVersion, Plan};
 use config_gen::source::Sources;
 
 /// The plan and the codes of what was found on the way.
@@ -63,10 +63,11 @@ fn every_port_has_a_cluster() {
     let http = cluster(&plan, "outbound|80||a.example.com");
     assert_eq!(http.discovery, Discovery::StrictDns);
     assert_eq!(http.endpoints, [Endpoint::socket("a.example.com".into(), 80)]);
-    assert!(!http.http2 && http.tls.is_none());
+    assert_eq!(http.http, HttpVersion::One);
+    assert!(http.tls.is_none());
     let grpc = cluster(&plan, "outbound|8080||a.example.com");
     assert_eq!(grpc.endpoints, [Endpoint::socket("a.example.com".into(), 9090)]);
-    assert!(grpc.http2, "SE-P-02");
+    assert_eq!(grpc.http, HttpVersion::Two, "SE-P-02");
 }
 
 #[test]

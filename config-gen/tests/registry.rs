@@ -5,7 +5,7 @@ use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
 use config_gen::input::{self, ReadOptions};
 use config_gen::mesh_config;
 use config_gen::options::{Options, OutboundPolicy, Profile};
-use config_gen::plan::{Cluster, Discovery, Endpoint, Plan, RouteProfile};
+use config_gen::plan::{Cluster, Discovery, Endpoint, HttpVersion, Plan, RouteProfile};
 use config_gen::source::Sources;
 use portolan_engine::{Decision, Engine, NoTrace, Request};
 
@@ -199,7 +199,7 @@ fn ports_of_a_kubernetes_service() {
         planned.cluster(WEB).endpoints,
         [Endpoint::socket("web.default.svc.cluster.local".into(), 80)]
     );
-    assert!(planned.cluster("outbound|85||web.default.svc.cluster.local").http2);
+    assert_eq!(planned.cluster("outbound|85||web.default.svc.cluster.local").http, HttpVersion::Two);
     assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
     assert!(planned.server_names(443).contains(&"web.default.svc.cluster.local"));
     assert!(planned.server_names(443).contains(&"web"));
@@ -776,7 +776,7 @@ fn names_below_a_wildcard_are_dialled_by_the_host_of_the_request() {
             assert_eq!(planned.errors(), [""; 0], "{resolution}");
             let cluster = planned.cluster("outbound|80||*.example.com");
             assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8080), 0));
-            assert!(planned.cluster("outbound|81||*.example.com").http2);
+            assert_eq!(planned.cluster("outbound|81||*.example.com").http, HttpVersion::Two);
             // The port of the Host header has no say.
             for authority in ["a.example.com", "A.example.com:22", "a.example.com."] {
                 assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::upstream::echo;
 use portolan_e2e::{Ca, Curl, DnsServer, Portolan, Scratch, Setup, Upstream, places, raw};
 
@@ -15,7 +15,7 @@ spec: {clusterIP: 10.96.0.7, ports: [{port: 80, name: http, targetPort: 8080}]}
 apiVersion: v1
 kind: Service
 metadata: {name: db}
-spec: {clusterIP: None, ports: [{port: 80, name: http}]}
+spec: {clusterIP: None, ports: [{port: 80}]}
 ---
 apiVersion: v1
 kind: Service
@@ -180,6 +180,28 @@ fn services_are_reached_by_all_their_names() -> Result<()> {
         for (host, status) in [("2001:db8::1", 502), ("empty.example.com", 503), ("nobody.example.com", 502)]
         {
             assert_eq!(raw::get_plain(registry.portolan.http()?, host, "/")?.status, status, "{host}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_port_without_a_protocol_speaks_as_the_client() -> Result<()> {
+    // SE-P-07; `web` has a port of HTTP (SE-P-01).
+    on_every_version(|registry| {
+        let [web, db, ..] = PLAIN;
+        for (host, option, version) in [
+            (db, "--http2-prior-knowledge", "HTTP/2.0"),
+            (db, "--http1.1", "HTTP/1.1"),
+            (web, "--http2-prior-knowledge", "HTTP/1.1"),
+        ] {
+            let (_, upstream) = registry.upstreams.iter().find(|(name, _)| *name == host).context("known")?;
+            upstream.clear();
+            let client = Curl::new(&format!("http://{host}/")).arg(option);
+            let answer = client.connect_to("", registry.portolan.http()?).run()?;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let seen: Vec<_> = upstream.requests().into_iter().map(|request| request.version).collect();
+            assert_eq!(seen, [version], "{host} {option}");
         }
         Ok(())
     })

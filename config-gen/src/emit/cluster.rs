@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{DnsFamily, EnvoyOptions};
-use crate::plan::{Address, Ca, Cluster, Discovery, Endpoint, Locality, UpstreamTls};
+use crate::plan::{Address, Ca, Cluster, Discovery, Endpoint, HttpVersion, Locality, UpstreamTls};
 
 /// No limit: Istio's default for all thresholds (DEF-11).
 const UNLIMITED: u32 = u32::MAX;
@@ -50,7 +50,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     );
     mark_external(&mut value, cluster);
     if let Some(tls) = &cluster.tls {
-        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
+        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http, options)}));
     }
     value
 }
@@ -69,7 +69,7 @@ fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     extend(&mut value, json!({"typed_extension_protocol_options": http_protocol_options(cluster)}));
     mark_external(&mut value, cluster);
     if let Some(tls) = &cluster.tls {
-        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
+        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http, options)}));
         if tls.sni.is_some() || !tls.auto_san {
             // Names that are written take the place of the host's, as on any other cluster.
             value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
@@ -151,11 +151,17 @@ fn circuit_breakers() -> Value {
 }
 
 fn http_protocol_options(cluster: &Cluster) -> Value {
-    let explicit = if cluster.http2 { "http2_protocol_options" } else { "http_protocol_options" };
-    let mut options = json!({
-        "@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
-        "explicit_http_config": {explicit: {}},
-    });
+    let mut options = json!({"@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")});
+    extend(
+        &mut options,
+        match cluster.http {
+            HttpVersion::One => json!({"explicit_http_config": {"http_protocol_options": {}}}),
+            HttpVersion::Two => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
+            HttpVersion::AsClient => json!({
+                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+            }),
+        },
+    );
     let (auto_sni, auto_san) = match &cluster.tls {
         Some(tls) => (tls.sni.is_none(), tls.auto_san),
         // Without TLS they do nothing, but Envoy asks for them here.
@@ -227,11 +233,11 @@ pub(super) fn socket_address(address: &std::net::SocketAddr) -> Value {
 
 /// TLS towards the endpoints. Without a validation context Envoy would verify nothing
 /// (DR-TLS-21), so there is always one unless that was asked for.
-fn transport_socket(tls: &UpstreamTls, http2: bool, options: &EnvoyOptions) -> Value {
+fn transport_socket(tls: &UpstreamTls, http: HttpVersion, options: &EnvoyOptions) -> Value {
     let mut common = json!({
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
     });
-    if http2 {
+    if http == HttpVersion::Two {
         // DR-TLS-18
         extend(&mut common, json!({"alpn_protocols": ["h2"]}));
     }

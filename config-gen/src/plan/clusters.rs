@@ -8,7 +8,7 @@ use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
 use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
 use crate::registry::{Origin, Service, location};
 use crate::resource::destination_rule::TlsSettings;
-use crate::resource::service_entry::{Location, Port, ProtocolClass, Resolution};
+use crate::resource::service_entry::{Location, Port, Protocol, ProtocolClass, Resolution};
 
 /// A group of endpoints that Envoy forwards to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +19,23 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// Where to.
     pub endpoints: Vec<Endpoint>,
-    /// HTTP/2 is spoken whatever the client speaks (SE-P-02).
-    pub http2: bool,
+    /// Which HTTP the endpoints are spoken to.
+    pub http: HttpVersion,
     /// TLS that Envoy originates; none: bytes go as they come.
     pub tls: Option<UpstreamTls>,
     /// The service is outside the mesh; nothing but the cluster's metadata says so (SE-14).
     pub external: bool,
+}
+
+/// Which HTTP endpoints are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, whatever the client speaks (SE-P-02).
+    Two,
+    /// As the client speaks: the port says nothing (SE-P-07).
+    AsClient,
 }
 
 /// How Envoy finds endpoints (SE-R rows).
@@ -83,7 +94,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 name: cluster_name(service.host, number),
                 discovery: discovery(input, service, port, &endpoints),
                 endpoints,
-                http2: port.protocol.is_http2(),
+                http: http_version(port.protocol.value),
                 tls,
                 external: location(service.origin, input.options) == Location::MeshExternal,
             };
@@ -113,6 +124,14 @@ pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16) -> b
     service.resolution() == Resolution::Static
         || dialled_port(input, service, number).is_some()
         || !endpoints(input, service, number).is_empty()
+}
+
+fn http_version(protocol: Protocol) -> HttpVersion {
+    match protocol {
+        Protocol::Unspecified => HttpVersion::AsClient,
+        protocol if protocol.is_http2() => HttpVersion::Two,
+        _ => HttpVersion::One,
+    }
 }
 
 /// The port of `service` that is dialled at the host of each request, where there is no other

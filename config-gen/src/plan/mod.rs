@@ -13,7 +13,7 @@ mod virtual_hosts;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
+pub use clusters::{Ca, Cluster, Discovery, HttpVersion, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
