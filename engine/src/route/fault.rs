@@ -66,16 +66,16 @@ impl Fault {
             delay: self
                 .delay
                 .as_ref()
-                .filter(|(_, share)| hit(*share, 0x6a09_e667_f3bc_c908))
+                .filter(|(_, share)| hit(*share, DELAY_SALT))
                 .map(|(delay, _)| delay.as_str()),
-            abort: self
-                .abort
-                .as_ref()
-                .filter(|(_, share)| hit(*share, 0xbb67_ae85_84ca_a73b))
-                .map(|(abort, _)| abort),
+            abort: self.abort.as_ref().filter(|(_, share)| hit(*share, ABORT_SALT)).map(|(abort, _)| abort),
         }
     }
 }
+
+/// Any two numbers make two draws of one random number; these are digits of roots.
+const DELAY_SALT: u64 = 0x6a09_e667_f3bc_c908;
+const ABORT_SALT: u64 = 0xbb67_ae85_84ca_a73b;
 
 /// Another number for each number (SplitMix64's last step), so that several draws from one
 /// random number have nothing to do with each other.
@@ -83,4 +83,29 @@ fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_mixed_as_by_splitmix64() {
+        // The generator's first two numbers for the seed 1234567, which its author gives.
+        let gamma = 0x9e37_79b9_7f4a_7c15_u64;
+        assert_eq!(mixed(1_234_567_u64.wrapping_add(gamma)), 6_457_827_717_110_365_317);
+        assert_eq!(mixed(1_234_567_u64.wrapping_add(gamma.wrapping_mul(2))), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn a_share_is_hit_by_the_numbers_below_it() {
+        // VS-FAULT-04
+        let number = u32::try_from(mixed(1 ^ ABORT_SALT) % u64::from(MILLION)).unwrap();
+        for (share, hit) in [(number, false), (number + 1, true)] {
+            let header = (headers::FAULT_ABORT, "500".to_owned());
+            let abort = Abort { status: 500, grpc_status: None, header };
+            let fault = Fault { delay: None, abort: Some((abort, share)) };
+            assert_eq!(fault.draw(1).abort.is_some(), hit, "{share}");
+        }
+    }
 }
