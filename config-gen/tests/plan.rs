@@ -299,3 +299,35 @@ fn what_cannot_be_served_is_an_error_that_can_be_accepted() {
     Plan::build(&read.service_entries, &[], &[], &accepted, &mut diagnostics);
     assert!(!diagnostics.has_errors() && !diagnostics.is_empty());
 }
+
+/// The only action of a route with these fields, in a registry that has `a.example.com`.
+fn action_of(fields: &str) -> portolan_engine::config::RouteAction {
+    let service = format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: v}}\nspec: {{hosts: [v], http: [{{{fields}, route: [{{destination: {{host: a.example.com}}}}]}}]}}\n"
+    );
+    let (plan, _) =
+        plan(&format!("{}{service}", entry("{name: a}", &format!("hosts: [a.example.com], {HTTP}"))));
+    let host = plan.virtual_hosts.iter().find(|host| host.domains.iter().any(|domain| domain == "v"));
+    host.expect("the host is served").routes[0].route.clone()
+}
+
+#[test]
+fn percentages_are_cut_to_millionths() {
+    // VS-FAULT-04: as Istio computes them, in floating point.
+    for (percent, per_million) in
+        [("0.0001", 1), ("0.0003", 2), ("12.5", 125_000), ("99.99999", 999_999), ("100", 1_000_000)]
+    {
+        let fault =
+            action_of(&format!("fault: {{abort: {{httpStatus: 500, percentage: {{value: {percent}}}}}}}"));
+        assert_eq!(fault.fault.unwrap().abort.unwrap().per_million, per_million, "{percent}");
+    }
+}
+
+#[test]
+fn headers_are_set_in_the_order_of_their_names_as_written() {
+    // VS-HDR-03
+    let action = action_of("headers: {request: {set: {b: '1', x: '1', X: '2', A: '3'}}}");
+    let set: Vec<String> =
+        action.request_headers.set.into_iter().map(|(name, value)| name + &value).collect();
+    assert_eq!(set, ["a3", "x2", "b1", "x1"]);
+}

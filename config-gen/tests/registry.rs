@@ -5,7 +5,7 @@ use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
 use config_gen::input::{self, ReadOptions};
 use config_gen::mesh_config;
 use config_gen::options::{Options, OutboundPolicy, Profile};
-use config_gen::plan::{Cluster, Discovery, Endpoint, Plan};
+use config_gen::plan::{Cluster, Discovery, Endpoint, Plan, RouteProfile};
 use config_gen::source::Sources;
 use portolan_engine::{Decision, Engine, NoTrace, Request};
 
@@ -209,6 +209,29 @@ fn ports_of_a_kubernetes_service() {
 }
 
 #[test]
+fn types_of_a_kubernetes_service() {
+    // KS-04, KS-09: the types differ from outside the cluster only.
+    for kind in ["ClusterIP", "NodePort", "LoadBalancer"] {
+        let spec = format!("{{type: {kind}, ports: [{{port: 80, name: http}}]}}");
+        assert_eq!(plan_with(&service("{name: web}", &spec), &istio(&[80])).get("web"), WEB, "{kind}");
+    }
+    // KS-02: the protocol that the port says is its own, whatever it is called.
+    let spec = "{ports: [{port: 80, name: http, appProtocol: https}]}";
+    let planned = plan_with(&service("{name: web}", spec), &istio(&[80]));
+    assert_eq!(planned.get("web"), "502");
+    assert!(planned.server_names(80).contains(&"web.default.svc.cluster.local"));
+}
+
+#[test]
+fn a_location_says_whether_the_host_is_of_the_mesh() {
+    // SE-13
+    for (location, external) in [("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)] {
+        let yaml = entry("{name: a}", &format!("hosts: [a.example.com], location: {location}, {HTTP}"));
+        assert_eq!(plan(&yaml).cluster("outbound|80||a.example.com").external, external, "{location}");
+    }
+}
+
+#[test]
 fn pods_of_a_headless_service_have_names() {
     // TV-106, KS-03, KS-06
     let headless = |target: &str| {
@@ -313,7 +336,7 @@ fn mirrored(destination: &str, more: &str) -> (Planned, Vec<String>) {
         ),
     );
     let planned = plan_with(&(a() + more + &mirrored), &istio(&[80]));
-    let profiles = planned.plan.profiles.iter().map(|profile| profile.name()).collect();
+    let profiles = planned.plan.profiles.iter().map(RouteProfile::name).collect();
     (planned, profiles)
 }
 
@@ -690,7 +713,7 @@ fn resolution_none_dials_the_host() {
 
 #[test]
 fn names_below_a_wildcard_are_dialled_by_sni() {
-    // SE-R-07: on TLS ports. What comes in plaintext would need the host of the request.
+    // SE-R-07: on TLS ports.
     for resolution in ["NONE", "DYNAMIC_DNS"] {
         let with = |port: &str| {
             entry(
@@ -704,18 +727,133 @@ fn names_below_a_wildcard_are_dialled_by_sni() {
         assert_eq!(planned.server_names(443), ["*.example.com"]);
         let cluster = planned.cluster("outbound|443||*.example.com");
         assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8443), 0));
-        let http = with("{number: 80, name: http, protocol: HTTP}");
-        let planned = plan_with(&http, &istio(&[80]));
-        assert_eq!(planned.errors(), ["host-of-request-not-dialled"], "{resolution}");
-        let originated = tls
-            + &object(
-                "networking.istio.io/v1",
-                "DestinationRule",
-                "{name: r}",
-                "{host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE}}}",
-            );
-        assert_eq!(plan_with(&originated, &standalone(&[80, 443])).errors(), ["host-of-request-not-dialled"]);
     }
+}
+
+/// Where a request is dialled, or the reason of a refusal.
+fn dialled(planned: &Planned, port: u16, authority: &str) -> String {
+    let request = Request {
+        listener_port: port,
+        method: b"GET",
+        scheme: b"http",
+        authority: authority.as_bytes(),
+        path: b"/",
+        ..Request::default()
+    };
+    match planned.engine.decide(&request, &mut NoTrace) {
+        Decision::Forward(forward) => {
+            assert!(!forward.passed_through);
+            let (host, port) = forward.dial.expect("a host to dial");
+            format!("{} {}:{port}", forward.cluster.unwrap_or_default(), host.escape_ascii())
+        }
+        Decision::Respond(reply) => reply.cause.as_str().to_owned(),
+        Decision::Pass => "pass".to_owned(),
+    }
+}
+
+/// All names below example.com, resolved per request; `ports` is a list.
+fn below_example(resolution: &str, ports: &str) -> String {
+    entry("{name: w}", &format!("hosts: ['*.example.com'], resolution: {resolution}, ports: {ports}"))
+}
+
+const SIMPLE_BELOW_EXAMPLE: &str = "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: r}
+spec: {host: '*.example.com', trafficPolicy: {tls: {mode: SIMPLE}}}
+";
+
+#[test]
+fn names_below_a_wildcard_are_dialled_by_the_host_of_the_request() {
+    // SE-R-07, SE-R-01, GAP-02
+    for resolution in ["NONE", "DYNAMIC_DNS"] {
+        let input = below_example(
+            resolution,
+            "[{number: 80, name: http, protocol: HTTP, targetPort: 8080}, {number: 81, name: grpc, protocol: GRPC}]",
+        );
+        for options in [istio(&[80, 81]), standalone(&[80, 81])] {
+            let planned = plan_with(&input, &options);
+            assert_eq!(planned.errors(), [""; 0], "{resolution}");
+            let cluster = planned.cluster("outbound|80||*.example.com");
+            assert_eq!((cluster.discovery, cluster.endpoints.len()), (Discovery::Dynamic(8080), 0));
+            assert!(planned.cluster("outbound|81||*.example.com").http2);
+            // The port of the Host header has no say.
+            for authority in ["a.example.com", "A.example.com:22", "a.example.com."] {
+                assert_eq!(
+                    dialled(&planned, 80, authority),
+                    "outbound|80||*.example.com a.example.com:8080",
+                    "{authority}"
+                );
+            }
+            assert_eq!(
+                dialled(&planned, 81, "a.b.example.com"),
+                "outbound|81||*.example.com a.b.example.com:81"
+            );
+            for authority in ["example.com", "a.example.org", "a.example.org:80"] {
+                assert_eq!(dialled(&planned, 80, authority), "host_not_in_registry", "{authority}");
+            }
+            assert_eq!(dialled(&planned, 80, "..example.com"), "host_not_below_wildcard");
+        }
+    }
+}
+
+#[test]
+fn a_virtual_service_may_lead_below_a_wildcard() {
+    // SE-R-07: what is dialled is the host as rewritten, and it must be below the wildcard.
+    let routes = |routes: &str| {
+        below_example("DYNAMIC_DNS", "[{number: 80, name: http, protocol: HTTP}]")
+            + &a().replace("a.example.com", "web.test")
+            + &virtual_service("{name: v}", &format!("{{hosts: [web.test], http: [{routes}]}}"))
+    };
+    let to = "destination: {host: '*.example.com'}";
+    let rewritten = routes(&format!("{{rewrite: {{authority: 'x.example.com:99'}}, route: [{{{to}}}]}}"));
+    let planned = plan_with(&rewritten, &istio(&[80]));
+    assert_eq!(planned.codes(), [""; 0]);
+    assert_eq!(dialled(&planned, 80, "web.test"), "outbound|80||*.example.com x.example.com:80");
+    let weighted = routes(&format!(
+        "{{rewrite: {{authority: x.example.com}}, route: [{{{to}, weight: 1}}, {{destination: {{host: web.test}}, weight: 0}}, {{{to}, weight: 1}}]}}"
+    ));
+    let planned = plan_with(&weighted, &istio(&[80]));
+    assert_eq!(dialled(&planned, 80, "web.test"), "outbound|80||*.example.com x.example.com:80");
+    for (action, why) in [
+        ("", "`web.test` is not below `*.example.com`"),
+        ("rewrite: {authority: x.example.org}, ", "`x.example.org` is not below `*.example.com`"),
+        ("headers: {request: {set: {host: example.com}}}, ", "`example.com` is not below `*.example.com`"),
+    ] {
+        let planned = plan_with(&routes(&format!("{{{action}route: [{{{to}}}]}}")), &istio(&[80]));
+        assert_eq!(dialled(&planned, 80, "web.test"), "host_not_below_wildcard");
+        let warning = planned.of_code("host-not-below-wildcard");
+        assert!(warning.message.starts_with(why), "{}", warning.message);
+        assert_eq!(warning.severity, Severity::Warning);
+    }
+    // A copy would be dialled by the main request's host.
+    let mirror = routes("{route: [{destination: {host: web.test}}], mirror: {host: '*.example.com'}}");
+    let planned = plan_with(&mirror, &istio(&[80]));
+    assert_eq!(planned.errors(), ["host-of-request-not-dialled"]);
+    assert!(planned.plan.profiles.is_empty());
+}
+
+#[test]
+fn tls_is_originated_to_names_below_a_wildcard() {
+    // SE-R-07, DR-TLS-08, DR-TLS-13
+    let input = below_example("NONE", "[{number: 443, name: tls, protocol: TLS, targetPort: 8443}]");
+    let plain = plan_with(&input, &standalone(&[80, 443]));
+    assert_eq!(dialled(&plain, 80, "a.example.com"), "only_tls_ports");
+    let planned = plan_with(&(input + SIMPLE_BELOW_EXAMPLE), &standalone(&[80, 443]));
+    assert_eq!(planned.errors(), [""; 0]);
+    let cluster = "outbound|443||*.example.com";
+    assert_eq!(dialled(&planned, 80, "a.example.com:80"), format!("{cluster} a.example.com:8443"));
+    let tls = planned.cluster(cluster).tls.clone().unwrap();
+    assert_eq!((tls.sni, tls.auto_san), (None, true));
+    // A dot in the end is kept from SNI and certificate check.
+    let request =
+        Request { listener_port: 80, authority: b"a.example.com.", path: b"/", ..Request::default() };
+    match planned.engine.decide(&request, &mut NoTrace) {
+        Decision::Forward(forward) => assert_eq!(forward.server_name.as_deref(), Some(&b"a.example.com"[..])),
+        other => panic!("{other:?}"),
+    }
+    // Clients that speak TLS pass through, by SNI.
+    assert_eq!(planned.cluster("passthrough|443||*.example.com").discovery, Discovery::Dynamic(8443));
 }
 
 /// The plan with its conflicts accepted, in profile istio.
@@ -1153,7 +1291,11 @@ fn a_mesh_config_is_read_whole() {
     let (found, from_map) = mesh_findings(&map);
     assert_eq!((found.len(), from_map.root_namespace.as_str()), (0, "mesh"));
     for (text, expected) in [
-        ("defaultHttpRetryPolicy: {attempts: 3}", vec!["not-supported VS-RETRY-01"]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: '503,reset'}", vec![]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: never}", vec!["invalid-retries VS-RETRY-06"]),
+        ("defaultHttpRetryPolicy: {retryOn: reset}", vec!["invalid-retries VS-RETRY-02"]),
+        ("defaultHttpRetryPolicy: {tries: 3}", vec!["unknown-field VAL-CRD-01"]),
+        ("defaultTrafficPolicy: {}", vec!["not-supported DR-TP-03"]),
         ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", vec!["not-supported OTP-01"]),
         ("outboundTrafficPolicy: {mode: any}", vec!["invalid-value VAL-CRD-04"]),
         ("serviceEntryVisibility: {}", vec!["not-supported VIS-01"]),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::raw::{self, Head};
 use portolan_e2e::upstream::{Reply, SeenRequest, echo};
-use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, places};
 
 /// Two plaintext upstreams that echo, `a.example.com` and `b.example.com`.
 struct World {
@@ -307,6 +307,27 @@ fn failures_are_tried_again() -> Result<()> {
 }
 
 #[test]
+fn a_mesh_has_retries_of_its_own() -> Result<()> {
+    // VS-RETRY-01
+    each_version(|version| {
+        let world = World::new()?;
+        let scratch = Scratch::new()?;
+        let mesh = scratch.write("mesh.yaml", "defaultHttpRetryPolicy: {attempts: 1, retryOn: '503'}")?;
+        let setup = world.setup(
+            version,
+            &[&format!("[{{{TO_A}}}]"), &format!("[{{retries: {{attempts: 0}}, {TO_A}}}]")],
+        )?;
+        let portolan = setup.option("--mesh-config", mesh.to_string_lossy()).start()?;
+        for (host, tries) in [("v0", 2), ("a.example.com", 2), ("v1", 1)] {
+            world.a.clear();
+            assert_eq!(raw::get_plain(portolan.http()?, host, "/fail")?.status, 503, "{host}");
+            assert_eq!(world.a.requests().len(), tries, "{host}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn faults_are_injected() -> Result<()> {
     each_version(|version| {
         let world = World::new()?;
@@ -398,6 +419,9 @@ fn browsers_are_answered() -> Result<()> {
                 &format!("[{{{cors}}}, {TO_A}}}]"),
                 &format!("[{{{cors}, unmatchedPreflights: IGNORE}}, {TO_A}}}]"),
                 &format!("[{{{cors}}}, fault: {{abort: {{httpStatus: 500, percentage: {{value: 100}}}}}}, {TO_A}}}]"),
+                &format!("[{{{cors}}}, fault: {{delay: {{fixedDelay: 300ms, percentage: {{value: 100}}}}}}, headers: {{response: {{set: {{x-r: a}}}}}}, {TO_A}}}]"),
+                &format!("[{{{cors}}}, fault: {{delay: {{fixedDelay: 300ms, percentage: {{value: 100}}}}, abort: {{httpStatus: 418, percentage: {{value: 100}}}}}}, {TO_A}}}]"),
+                &format!("[{{match: [{{uri: {{prefix: /r}}}}], {cors}}}, redirect: {{uri: /x}}}}, {{{cors}}}, directResponse: {{status: 418}}}}]"),
             ],
         )?;
         let http = portolan.http()?;
@@ -426,6 +450,124 @@ fn browsers_are_answered() -> Result<()> {
         assert_eq!(get.header("access-control-expose-headers").as_deref(), Some("x-c"));
         assert_eq!(ask("v0", "GET", "http://other")?.header("access-control-allow-origin"), None);
         assert_eq!(portolan.counter("preflight")?, 2);
+        // The fault filter stands before CORS (VS-FAULT-06, GAP-10).
+        world.a.clear();
+        let start = Instant::now();
+        let delayed = ask("v3", "OPTIONS", "http://app")?;
+        assert!(start.elapsed() > Duration::from_millis(290), "VS-FAULT-06");
+        let sorted = |response: &raw::Response| {
+            let names = response.headers.iter().filter(|(name, _)| name != b"date");
+            let mut names: Vec<_> = names.cloned().collect();
+            names.sort();
+            names
+        };
+        assert_eq!((delayed.status, sorted(&delayed)), (200, sorted(&preflight)), "as without a delay");
+        assert!(delayed.body.is_empty());
+        assert_eq!((portolan.counter("preflight")?, portolan.counter("delayed")?), (3, 1));
+        for method in ["OPTIONS", "GET"] {
+            let aborted = ask("v4", method, "http://app")?;
+            assert_eq!(
+                (aborted.status, aborted.header("access-control-allow-origin")),
+                (418, None),
+                "TV-127"
+            );
+        }
+        assert_eq!(world.a.requests().len(), 0, "none of them goes on");
+        let get = ask("v3", "GET", "http://app")?;
+        assert_eq!(get.header("access-control-allow-origin").as_deref(), Some("http://app"));
+        assert_eq!(get.header("x-r").as_deref(), Some("a"));
+        assert_eq!(delayed.header("x-r"), None, "VS-CORS-06: not a response of the route");
+        // Envoy's CORS filter leaves requests alone that aren't forwarded.
+        for method in ["OPTIONS", "GET"] {
+            let direct = ask("v5", method, "http://app")?;
+            assert_eq!((direct.status, direct.header("access-control-allow-origin")), (418, None));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn grpc_clients_get_a_status() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        const ALL: &str = "percentage: {value: 100}";
+        let fault = |path: &str, fault: &str| {
+            format!("{{match: [{{uri: {{prefix: {path}}}}}], fault: {{{fault}}}, {TO_A}}}")
+        };
+        let delay = format!("delay: {{fixedDelay: 300ms, {ALL}}}");
+        let routes = [
+            "{match: [{uri: {prefix: /direct}}], directResponse: {status: 429, body: {string: 'later, 50%'}}}".to_owned(),
+            "{match: [{uri: {prefix: /redirect}}], redirect: {uri: /x}}".to_owned(),
+            fault("/abort", &format!("abort: {{httpStatus: 503, {ALL}}}")),
+            fault("/status", &format!("abort: {{grpcStatus: NOT_FOUND, {ALL}}}")),
+            fault("/late", &format!("{delay}, abort: {{httpStatus: 401, {ALL}}}")),
+            fault("/late-status", &format!("{delay}, abort: {{grpcStatus: DATA_LOSS, {ALL}}}")),
+        ];
+        // The longer path first.
+        let routes = [&routes[5], &routes[0], &routes[1], &routes[2], &routes[3], &routes[4]];
+        let portolan = world.start(version, &[&format!("[{}]", routes.map(String::as_str).join(", "))])?;
+        for (host, path, status, message, delayed) in [
+            ("v0", "/direct", "14", Some("later, 50%25"), false),
+            ("v0", "/redirect", "2", None, false),
+            ("v0", "/abort", "14", Some("fault filter abort"), false),
+            ("v0", "/status", "5", Some("fault filter abort"), false),
+            ("v0", "/late", "16", Some("fault filter abort"), true),
+            ("v0", "/late-status", "15", Some("fault filter abort"), true),
+            ("v0", "/nowhere", "12", Some("v0 has no route for this request%0A"), false),
+            ("unknown", "/", "14", None, false),
+        ] {
+            let start = Instant::now();
+            let response =
+                raw::get(portolan.http()?, host, path, &[("content-type", "application/grpc+proto")])?;
+            assert_eq!((response.status, response.body.len()), (200, 0), "{path}: trailers only");
+            assert_eq!(response.header("content-type").as_deref(), Some("application/grpc"), "{path}");
+            assert_eq!(response.header("grpc-status").as_deref(), Some(status), "{path}");
+            if message.is_some() {
+                assert_eq!(response.header("grpc-message").as_deref(), message, "{path}");
+            }
+            assert_eq!(start.elapsed() > Duration::from_millis(290), delayed, "{path}");
+        }
+        // A status of gRPC for a client that doesn't speak it (VS-FAULT-05).
+        let plain = raw::get_plain(portolan.http()?, "v0", "/status")?;
+        assert_eq!((plain.status, plain.text().as_str()), (200, "fault filter abort"));
+        assert_eq!(world.a.requests().len(), 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_old_host_is_told_as_envoy_tells_it() -> Result<()> {
+    each_version(|version| {
+        let world = World::new()?;
+        let host = |host: &str| format!("headers: {{request: {{set: {{host: {host}}}}}}}");
+        let to = |weight: &str| {
+            format!("route: [{{destination: {{host: a.example.com}}, weight: {weight}, {}}}", host("chosen"))
+        };
+        let one = format!("{}]", to("0"));
+        let several = format!("{}, {{destination: {{host: b.example.com}}, weight: 0}}]", to("1"));
+        let portolan = world
+            .setup(
+                version,
+                &[
+                    &format!("[{{{one}}}]"),
+                    &format!("[{{{several}}}]"),
+                    &format!("[{{rewrite: {{authority: route}}, {one}}}]"),
+                    &format!("[{{rewrite: {{authority: route}}, {several}}}]"),
+                ],
+            )?
+            .option("--envoy-headers", "true")
+            .start()?;
+        for (service, host, told) in [
+            ("v0", "chosen", Some("v0")),
+            ("v1", "chosen", None),
+            ("v2", "route", Some("v2")),
+            ("v3", "route", Some("chosen")),
+        ] {
+            raw::get_plain(portolan.http()?, service, "/")?;
+            let seen = world.seen_by_a()?;
+            assert_eq!(seen.host, host, "VS-RW-14");
+            assert_eq!(seen.header("x-envoy-original-host").as_deref(), told, "VS-RW-16: {service}");
+        }
         Ok(())
     })
 }

@@ -220,3 +220,132 @@ fn names_below_a_wildcard_are_dialled_by_sni() -> Result<()> {
         Ok(())
     })
 }
+
+const BELOW_WILDCARDS: &str = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: plain}
+spec:
+  hosts: ['*.wild.example.com']
+  location: MESH_EXTERNAL
+  resolution: DYNAMIC_DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: secure}
+spec:
+  hosts: ['*.tls.example.com']
+  location: MESH_EXTERNAL
+  resolution: NONE
+  ports: [{number: 443, name: https, protocol: HTTPS, targetPort: 8443}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: secure}
+spec: {host: '*.tls.example.com', trafficPolicy: {tls: {mode: SIMPLE}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: pinned}
+spec:
+  hosts: ['*.pinned.example.com']
+  location: MESH_EXTERNAL
+  resolution: DYNAMIC_DNS
+  ports: [{number: 443, name: tls, protocol: TLS}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: pinned}
+spec:
+  host: '*.pinned.example.com'
+  trafficPolicy: {tls: {mode: SIMPLE, sni: a.tls.example.com, subjectAltNames: [a.tls.example.com]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  hosts: [webserver]
+  http:
+  - match: [{uri: {prefix: /lost}}]
+    route: [{destination: {host: '*.wild.example.com'}}]
+  - route: [{destination: {host: '*.wild.example.com'}}]
+    rewrite: {authority: b.wild.example.com}
+";
+
+#[test]
+fn names_below_a_wildcard_are_dialled_by_host() -> Result<()> {
+    // SE-R-07, SE-R-01, GAP-02, under both policies for hosts outside the registry.
+    for version in places::envoy_versions()? {
+        for policy in ["registry-only", "allow-any"] {
+            println!("Envoy {version}, {policy}");
+            dial_names_below_wildcards(&version, policy)?;
+        }
+    }
+    Ok(())
+}
+
+fn dial_names_below_wildcards(version: &str, policy: &str) -> Result<()> {
+    let dns = DnsServer::start(&[
+        ("*.wild.example.com", Ipv4Addr::LOCALHOST),
+        ("*.tls.example.com", Ipv4Addr::LOCALHOST),
+        ("*.pinned.example.com", Ipv4Addr::LOCALHOST),
+        ("webserver", Ipv4Addr::LOCALHOST),
+    ])?;
+    let plain = Upstream::builder().name("plain").handler(echo()).start()?;
+    // What a client names in the Host header, and must not reach.
+    let other = Upstream::builder().name("other").handler(echo()).start()?;
+    let ca = Ca::new()?;
+    let bundle = Scratch::new()?;
+    ca.write_bundle(bundle.path().join("ca.pem"))?;
+    let secure = Upstream::builder()
+        .name("secure")
+        .tls_for_any_name(ca.issue(&["a.tls.example.com"])?)
+        .handler(echo())
+        .start()?;
+    let portolan = Setup::with_listeners(version)?
+        .yaml(BELOW_WILDCARDS)?
+        .option("--dns-resolver", dns.addr().to_string())
+        .option("--outbound-policy", policy)
+        .option("--ca-bundle", bundle.path().join("ca.pem").display().to_string())
+        .option("--upstream-port", format!("*.wild.example.com:80={}", plain.addr().port()))
+        .option("--upstream-port", format!("*.tls.example.com:8443={}", secure.addr().port()))
+        .option("--upstream-port", format!("*.pinned.example.com:443={}", secure.addr().port()))
+        .start()?;
+    let get = |host: &str, path: &str| raw::get_plain(portolan.http()?, host, path);
+
+    let elsewhere = format!("c.wild.example.com:{}", other.addr().port());
+    for host in ["a.wild.example.com", "B.wild.example.com:80", "a.b.wild.example.com.", &elsewhere] {
+        plain.clear();
+        let response = get(host, "/")?;
+        ensure!(response.status == 200, "{host}: {} {}", response.status, response.text());
+        ensure!(plain.requests()[0].host == host, "the Host header stays: {:?}", plain.requests());
+    }
+    let asked = dns.queries();
+    ensure!(asked.iter().any(|name| name.starts_with("a.b.wild.example.com")), "{asked:?}");
+
+    plain.clear();
+    ensure!(get("webserver", "/")?.status == 200, "rewritten");
+    ensure!(plain.requests()[0].host == "b.wild.example.com", "{:?}", plain.requests());
+    ensure!(get("webserver", "/lost")?.status == 502, "not below the wildcard");
+    ensure!(portolan.counter("refused.host_not_below_wildcard")? == 1);
+    ensure!(portolan.counter("passed_through")? == 0);
+
+    // The name that is dialled is in the SNI, and must be in the certificate.
+    for host in ["a.tls.example.com", "a.tls.example.com:80", "a.tls.example.com."] {
+        let response = get(host, "/")?;
+        ensure!(response.status == 200, "{host}: {} {}", response.status, response.text());
+    }
+    let refused = get("b.tls.example.com", "/")?;
+    ensure!(refused.status == 503, "{} {}", refused.status, refused.text());
+    let names: Vec<_> = secure.handshakes().into_iter().flatten().collect();
+    ensure!(names.first().is_some_and(|name| name == "a.tls.example.com"), "{names:?}");
+    ensure!(names.last().is_some_and(|name| name == "b.tls.example.com"), "{names:?}");
+    // Unless the DestinationRule names another one.
+    let pinned = get("x.pinned.example.com", "/")?;
+    ensure!(pinned.status == 200, "{} {}", pinned.status, pinned.text());
+
+    ensure!(get("nobody.example.com", "/")?.status != 200);
+    ensure!(other.connections() == 0, "the port of a Host header is never dialled");
+    Ok(())
+}

@@ -208,6 +208,9 @@ pub struct RouteAction {
     /// from both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_sni: bool,
+    /// The cluster leads to the host of each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dial: Option<Dial>,
     /// What is replaced on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
@@ -246,6 +249,7 @@ impl Default for RouteAction {
             destinations: Vec::new(),
             route_profile: default_route_profile(),
             auto_sni: false,
+            dial: None,
             rewrite: None,
             timeout_ms: None,
             retries: None,
@@ -270,6 +274,9 @@ pub struct Destination {
     /// As [`RouteAction::auto_sni`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_sni: bool,
+    /// As [`RouteAction::dial`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dial: Option<Dial>,
     /// New Host header, unless the route itself sets one (VS-RW-14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
@@ -281,8 +288,19 @@ pub struct Destination {
     pub response_headers: HeaderOperations,
 }
 
+/// What is dialled where a cluster leads to the host of each request: that of its authority, as
+/// rewritten, and a port that is never the request's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dial {
+    /// `*` and a suffix. Only names below it are dialled.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
 /// Changes of headers: all removals first, then all that is set, then all that is added
-/// (VS-HDR-02). Values may hold `%%` and, on requests, `%REQ(X)%` (GAP-07).
+/// (VS-HDR-02). Values may hold `%%` and some of Envoy's operators (GAP-07).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderOperations {

@@ -1,7 +1,7 @@
 //! The decision: host, virtual host, route, action (spec section 0.2).
 
 use crate::config::{self, Config, ConfigError, Mode, OutboundTrafficPolicy, Refuse};
-use crate::decision::{Decision, Forward, LocalReply};
+use crate::decision::{Cause, Decision, Forward, LocalReply};
 use crate::domains::{Domains, InvalidDomain};
 use crate::host::{self, Host};
 use crate::refusal::Reason;
@@ -127,6 +127,9 @@ impl Engine {
             Some(Decision::Forward(forward)) => {
                 Decision::Forward(Forward { unregistered: virtual_host.unregistered, ..forward })
             }
+            Some(Decision::Respond(LocalReply { cause: Cause::Refused(reason), .. })) => {
+                self.refuse(reason, request)
+            }
             Some(decision) => decision,
             None => self.refuse(Reason::NoRoute, request),
         }
@@ -155,14 +158,17 @@ impl Engine {
             cluster: Some(cluster),
             route: &self.passthrough_route,
             authority: None,
+            original_host: Default::default(),
             path: None,
             server_name: None,
             dial: Some((name.to_ascii_lowercase(), port)),
+            passed_through: true,
             unregistered: false,
             delayed: false,
             cors: None,
             headers: Vec::new(),
             response: None,
+            preflight: None,
         })
     }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::refusal::Reason;
+use crate::route::format::{Message, Property};
+use crate::route::header::Operations;
 
 /// The engine's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +28,17 @@ pub struct Forward<'t> {
     pub route: &'t str,
     /// New `:authority`.
     pub authority: Option<&'t str>,
+    /// What the upstream is told of the authority that this replaces (VS-RW-16).
+    pub original_host: OriginalHost<'t>,
     /// New `:path`.
     pub path: Option<Vec<u8>>,
     /// Name for SNI and SAN where the cluster would derive a wrong one from `:authority`:
     /// the host without its trailing dot.
     pub server_name: Option<Vec<u8>>,
-    /// Host and port to dial where they come from the request (`ALLOW_ANY`).
+    /// Host and port to dial where the cluster leads to the host of each request.
     pub dial: Option<(Vec<u8>, u16)>,
+    /// The host is not in the registry (`ALLOW_ANY`).
+    pub passed_through: bool,
     /// The host is named by a VirtualService only (GAP-01).
     pub unregistered: bool,
     /// Envoy's fault filter holds it back (VS-FAULT-01).
@@ -41,33 +47,51 @@ pub struct Forward<'t> {
     pub headers: Vec<HeaderChange<'t>>,
     /// The origin that the response has to name, and what else CORS sets in it, after
     /// [`Self::response`].
-    pub cors: Option<(Vec<u8>, &'t Arc<ResponseHeaders>)>,
+    pub cors: Option<(Vec<u8>, &'t Arc<[HeaderChange<'static>]>)>,
     /// Changes of the response's headers.
     pub response: Option<&'t Arc<ResponseHeaders>>,
+    /// A preflight request that is held back: Envoy's fault filter ends it, and what it answers is
+    /// to be replaced by a 200 with these headers (VS-FAULT-06, GAP-10).
+    pub preflight: Option<Headers<'t>>,
 }
+
+/// The authority before it was replaced, as Envoy tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OriginalHost<'t> {
+    /// The one that the client sent.
+    #[default]
+    Requested,
+    /// The one that the chosen of several destinations had set before the route.
+    Chosen(&'t str),
+    /// Not told: it was replaced by the chosen of several destinations.
+    Untold,
+}
+
+/// Header lines of an answer: names in lower case, and values that are safe to write out.
+pub type Headers<'t> = Vec<(&'t str, Cow<'t, [u8]>)>;
 
 /// A change of a header; names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderChange<'t> {
     /// All lines of that name.
-    Remove(Cow<'t, str>),
+    Remove(&'t str),
     /// In place of all lines of that name.
-    Set(Cow<'t, str>, Cow<'t, [u8]>),
+    Set(&'t str, Cow<'t, [u8]>),
     /// One line more (VS-HDR-13).
-    Add(Cow<'t, str>, Cow<'t, [u8]>),
+    Add(&'t str, Cow<'t, [u8]>),
 }
 
-impl HeaderChange<'_> {
+impl<'t> HeaderChange<'t> {
     /// Makes `changes` in `headers`, in their order, as the filter has Envoy make them.
-    pub fn apply_all<'t>(changes: &'t [HeaderChange<'_>], headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
+    pub fn apply_all(changes: impl IntoIterator<Item = Self>, headers: &mut Headers<'t>) {
         for change in changes {
             match change {
-                HeaderChange::Remove(name) => headers.retain(|(known, _)| known != name),
+                HeaderChange::Remove(name) => headers.retain(|(known, _)| *known != name),
                 HeaderChange::Set(name, value) => {
-                    headers.retain(|(known, _)| known != name);
-                    headers.push((name, Cow::Borrowed(value)));
+                    headers.retain(|(known, _)| *known != name);
+                    headers.push((name, value));
                 }
-                HeaderChange::Add(name, value) => headers.push((name, Cow::Borrowed(value))),
+                HeaderChange::Add(name, value) => headers.push((name, value)),
             }
         }
     }
@@ -75,21 +99,51 @@ impl HeaderChange<'_> {
 
 /// What a route changes in responses, whoever sends them (VS-HDR-12).
 #[derive(Debug, PartialEq, Eq)]
-pub struct ResponseHeaders(Vec<HeaderChange<'static>>);
+pub struct ResponseHeaders {
+    /// One after the other.
+    levels: Vec<Operations>,
+    /// Names of the headers of the request that values are composed from.
+    request_headers: Vec<String>,
+}
+
+/// Headers that Envoy gives its own answers only after the route's changes, so that these can't
+/// remove them.
+const OF_BODY: [&str; 2] = ["content-length", "content-type"];
 
 impl ResponseHeaders {
-    pub(crate) fn new(changes: Vec<HeaderChange<'static>>) -> Self {
-        Self(changes)
+    pub(crate) fn new(levels: Vec<Operations>) -> Self {
+        let names = levels.iter().flat_map(Operations::request_headers);
+        Self { request_headers: names.map(str::to_owned).collect(), levels }
+    }
+
+    /// Names of the headers that [`Message::request_header`] will be asked for. Once the request
+    /// is on its way Envoy doesn't tell them any more.
+    pub fn request_headers(&self) -> &[String] {
+        &self.request_headers
     }
 
     /// Makes the changes in the headers of an answer of our own, before it is sent.
-    pub(crate) fn apply<'t>(&'t self, headers: &mut Vec<(&'t str, Cow<'t, [u8]>)>) {
-        HeaderChange::apply_all(&self.0, headers);
+    pub(crate) fn apply<'t>(&'t self, message: &dyn Message, headers: &mut Headers<'t>) {
+        HeaderChange::apply_all(self.composed(message), headers);
     }
 
-    /// The changes in order. No value holds a line break.
-    pub fn changes(&self) -> &[HeaderChange<'static>] {
-        &self.0
+    /// The changes of the response `message` in order. Only what comes from headers can hold a line
+    /// break, and no header does.
+    pub fn changes(&self, message: &dyn Message) -> Vec<HeaderChange<'_>> {
+        let mut changes = self.composed(message);
+        let is_of_body = |change: &HeaderChange<'_>| matches!(change, HeaderChange::Remove(name) if OF_BODY.contains(name));
+        if changes.iter().any(is_of_body) && message.number(Property::ResponseCode).is_none() {
+            changes.retain(|change| !is_of_body(change));
+        }
+        changes
+    }
+
+    fn composed(&self, message: &dyn Message) -> Vec<HeaderChange<'_>> {
+        let mut changes = Vec::new();
+        for level in &self.levels {
+            level.apply(message, &mut changes);
+        }
+        changes
     }
 }
 
@@ -103,8 +157,8 @@ pub struct LocalReply<'t> {
     /// Response-code details: the cause, and the host or the rule:
     /// `host_not_in_registry{example.com}`.
     pub details: Cow<'t, str>,
-    /// Names in lower case, and values that are safe to write out.
-    pub headers: Vec<(&'t str, Cow<'t, [u8]>)>,
+    /// Besides those that Envoy writes.
+    pub headers: Headers<'t>,
     /// Status of gRPC; none: Envoy derives it for a request of gRPC.
     pub grpc_status: Option<u8>,
     /// A refusal has a line for a person.
@@ -139,7 +193,19 @@ impl Cause {
     }
 }
 
-impl LocalReply<'_> {
+impl<'t> LocalReply<'t> {
+    /// The answer to a preflight request (VS-CORS-06).
+    pub fn preflight(headers: Headers<'t>) -> Self {
+        Self {
+            status: 200,
+            cause: Cause::Preflight,
+            details: Cow::Borrowed(Cause::Preflight.as_str()),
+            headers,
+            grpc_status: None,
+            body: Cow::Borrowed(b""),
+        }
+    }
+
     /// A refusal that names host and reason.
     pub(crate) fn refuse(reason: Reason, authority: &[u8]) -> Self {
         let host = printable(authority);
@@ -199,18 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn response_headers_are_changed_in_order() {
+    fn headers_are_changed_in_order() {
         // VS-HDR-02
-        let changes = ResponseHeaders::new(vec![
-            HeaderChange::Remove("a".into()),
-            HeaderChange::Set("b".into(), b"new".as_slice().into()),
-            HeaderChange::Add("b".into(), b"more".as_slice().into()),
-        ]);
-        let mut headers: Vec<(&str, Cow<'_, [u8]>)> =
-            [("a", "1"), ("b", "old"), ("b", "older"), ("c", "kept")]
-                .map(|(name, value)| (name, Cow::Borrowed(value.as_bytes())))
-                .into();
-        changes.apply(&mut headers);
+        let changes = [
+            HeaderChange::Remove("a"),
+            HeaderChange::Set("b", b"new".as_slice().into()),
+            HeaderChange::Add("b", b"more".as_slice().into()),
+        ];
+        let headers = [("a", "1"), ("b", "old"), ("b", "older"), ("c", "kept")];
+        let mut headers: Headers<'_> =
+            headers.map(|(name, value)| (name, Cow::Borrowed(value.as_bytes()))).into();
+        HeaderChange::apply_all(changes, &mut headers);
         let text: Vec<String> =
             headers.iter().map(|(name, value)| format!("{name}={}", value.escape_ascii())).collect();
         assert_eq!(text, ["c=kept", "b=new", "b=more"]);

@@ -15,6 +15,9 @@ pub const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 /// upstream (GAP-08).
 pub const FAULT_DELAY: &str = "x-envoy-fault-delay-request";
 
+/// Has Envoy's fault filter end a request with this status, after the delay (GAP-08).
+pub const FAULT_ABORT: &str = "x-envoy-fault-abort-request";
+
 /// The path before it was rewritten (VS-RW-16).
 pub const ORIGINAL_PATH: &str = "x-envoy-original-path";
 

@@ -49,10 +49,14 @@ mod trace;
 pub use base64::decode as decode_base64;
 pub use config::{Config, ConfigError};
 pub use decide::Engine;
-pub use decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
+pub use decision::{
+    Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
+};
 pub use refusal::Reason;
 pub use request::Request;
-pub use route::header::check_value as check_header_value;
+pub use route::format::{
+    Message, Properties, Property, check_value as check_header_value, supported_operators,
+};
 #[cfg(fuzzing)]
 pub use route::oracle::index_agrees_with_oracle;
 pub use route::pattern::{InvalidPattern, MAX_PATTERN_LENGTH, Pattern};

@@ -13,16 +13,19 @@ pub enum Reason {
     OnlyTlsPorts,
     /// The host is known, but none of its routes matches (VH-11).
     NoRoute,
+    /// The route leads to the names below a wildcard host, and this is none of them.
+    HostNotBelowWildcard,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::InvalidAuthority,
         Self::HostNotInRegistry,
         Self::PortNotInRegistry,
         Self::OnlyTlsPorts,
         Self::NoRoute,
+        Self::HostNotBelowWildcard,
     ];
 
     /// The name in counters and response-code details.
@@ -33,6 +36,7 @@ impl Reason {
             Self::PortNotInRegistry => "port_not_in_registry",
             Self::OnlyTlsPorts => "only_tls_ports",
             Self::NoRoute => "no_route",
+            Self::HostNotBelowWildcard => "host_not_below_wildcard",
         }
     }
 
@@ -40,7 +44,10 @@ impl Reason {
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidAuthority => 400,
-            Self::HostNotInRegistry | Self::PortNotInRegistry | Self::OnlyTlsPorts => 502,
+            Self::HostNotInRegistry
+            | Self::PortNotInRegistry
+            | Self::OnlyTlsPorts
+            | Self::HostNotBelowWildcard => 502,
             Self::NoRoute => 404,
         }
     }
@@ -55,6 +62,9 @@ impl Reason {
                 "has only TLS ports; speak TLS to it, or let a DestinationRule originate TLS"
             }
             Self::NoRoute => "has no route for this request",
+            Self::HostNotBelowWildcard => {
+                "is not below the wildcard host that its route leads to, so it is not dialled"
+            }
         }
     }
 }

@@ -1,5 +1,11 @@
 //! The facts of a request that decisions are made from.
 
+use std::borrow::Cow;
+
+use crate::config::Mode;
+use crate::headers::is_forbidden;
+use crate::route::format::{Message, Properties, Property};
+
 /// A request as the filter sees it: bytes, borrowed from the header map.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
@@ -18,6 +24,8 @@ pub struct Request<'a> {
     /// A number that nobody can foresee, new for each request: what is left to chance is
     /// drawn from it.
     pub random: u64,
+    /// What else there is to know; nothing where there is nobody to ask.
+    pub properties: Option<&'a dyn Properties>,
 }
 
 impl<'a> Request<'a> {
@@ -32,5 +40,32 @@ impl<'a> Request<'a> {
         let start = self.path.iter().position(|&byte| byte == b'?')?;
         let query = self.path.get(start + 1..)?;
         query.split(|&byte| byte == b'#').next()
+    }
+}
+
+impl Message for Request<'_> {
+    fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        // Envoy knows the Host header by its name in HTTP/2.
+        let name = if name == "host" { ":authority" } else { name };
+        // Those are removed before the decision takes effect.
+        if is_forbidden(name.as_bytes(), Mode::Proxy) {
+            return None;
+        }
+        let line = self.headers.iter().find(|(known, _)| *known == name.as_bytes());
+        line.map(|(_, value)| Cow::Borrowed(*value))
+    }
+
+    fn response_header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+}
+
+impl Properties for Request<'_> {
+    fn text(&self, property: Property) -> Option<Vec<u8>> {
+        self.properties?.text(property)
+    }
+
+    fn number(&self, property: Property) -> Option<i64> {
+        self.properties?.number(property)
     }
 }

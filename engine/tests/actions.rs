@@ -2,7 +2,11 @@
 // `json!` reads best as an argument.
 #![allow(clippy::needless_pass_by_value)]
 
-use portolan_engine::{Cause, Decision, Engine, Forward, LocalReply, NoTrace, Request};
+use std::borrow::Cow;
+
+use portolan_engine::{
+    Cause, Decision, Engine, Forward, LocalReply, Message, NoTrace, Properties, Property, Request,
+};
 use serde_json::{Value, json};
 
 /// An engine with one route to whatever `a.example.com` is.
@@ -52,6 +56,65 @@ fn reply<'e>(engine: &'e Engine, request: &Request<'_>) -> LocalReply<'e> {
     match engine.decide(request, &mut NoTrace) {
         Decision::Respond(reply) => reply,
         other => panic!("not answered: {other:?}"),
+    }
+}
+
+/// A request or a response for which every property is known.
+#[derive(Debug)]
+struct Known;
+
+impl Properties for Known {
+    fn text(&self, property: Property) -> Option<Vec<u8>> {
+        Some(match property {
+            Property::Protocol => b"HTTP/2".to_vec(),
+            Property::DownstreamRemoteAddress => b"192.0.2.1:5000".to_vec(),
+            Property::DownstreamLocalAddress => b"[2001:db8::1]:80".to_vec(),
+            Property::UpstreamHost => b"192.0.2.2:443".to_vec(),
+            Property::UpstreamCluster => b"outbound|443||a".to_vec(),
+            Property::StartTime | Property::ResponseCode => return None,
+        })
+    }
+
+    fn number(&self, property: Property) -> Option<i64> {
+        match property {
+            Property::StartTime => Some(1_785_542_400_123_999_999),
+            Property::ResponseCode => Some(200),
+            _ => None,
+        }
+    }
+}
+
+impl Message for Known {
+    fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        (name == "q").then_some(Cow::Borrowed(b"asked"))
+    }
+
+    fn response_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        (name == "r").then_some(Cow::Borrowed(b"answered"))
+    }
+}
+
+/// An answer that isn't an upstream's.
+#[derive(Debug)]
+struct OfEnvoy;
+
+impl Properties for OfEnvoy {
+    fn text(&self, _: Property) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn number(&self, _: Property) -> Option<i64> {
+        None
+    }
+}
+
+impl Message for OfEnvoy {
+    fn request_header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+
+    fn response_header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+        None
     }
 }
 
@@ -282,6 +345,21 @@ mod direct_responses {
     }
 
     #[test]
+    fn those_that_lead_elsewhere_say_where_they_stand() {
+        // As Envoy's; what the route sets comes after.
+        for (status, location) in [(201, true), (302, true), (304, true), (200, false), (400, false)] {
+            let mut action = json!({"directResponse": {"status": status}});
+            let plain = engine(action.clone());
+            let expected: Vec<(&str, Cow<'_, [u8]>)> =
+                vec![("location", b"http://a.example.com/x?y"[..].into())];
+            assert_eq!(reply(&plain, &get("/x?y")).headers, if location { expected } else { vec![] });
+            action["responseHeaders"] = json!({"set": [["location", "/n"]]});
+            let set = engine(action);
+            assert_eq!(reply(&set, &get("/")).headers, [("location", b"/n"[..].into())]);
+        }
+    }
+
+    #[test]
     fn the_status_is_one_that_envoy_sends() {
         for status in [0, 199, 600] {
             let error = refusal(json!({"directResponse": {"status": status}}));
@@ -295,7 +373,7 @@ mod direct_responses {
 
 mod header_operations {
     use super::*;
-    use portolan_engine::HeaderChange;
+    use portolan_engine::{HeaderChange, OriginalHost};
 
     /// The lines of header `x` as the upstream sees them.
     fn x(action: Value, headers: &[(&[u8], &[u8])], random: u64) -> Vec<String> {
@@ -308,9 +386,9 @@ mod header_operations {
             .collect();
         for change in &forward.headers {
             match change {
-                HeaderChange::Remove(name) if name == "x" => lines.clear(),
-                HeaderChange::Set(name, value) if name == "x" => lines = vec![text(value).to_owned()],
-                HeaderChange::Add(name, value) if name == "x" => lines.push(text(value).to_owned()),
+                HeaderChange::Remove("x") => lines.clear(),
+                HeaderChange::Set("x", value) => lines = vec![text(value).to_owned()],
+                HeaderChange::Add("x", value) => lines.push(text(value).to_owned()),
                 _ => {}
             }
         }
@@ -329,6 +407,7 @@ mod header_operations {
             ("VS-HDR-09", json!({"set": [["x", "100%%"]]}), vec!["100%"]),
             ("GAP-07", json!({"set": [["x", "a%REQ(Y)%b%REQ(:path)%"]]}), vec!["a1b/p"]),
             ("GAP-07", json!({"set": [["x", "%REQ(z?y)%"]]}), vec!["1"]),
+            ("GAP-07", json!({"set": [["x", "%REQ(z?:path):1%%REQ(y):5%"]]}), vec!["/1"]),
             // Nothing comes of it: the value is empty.
             ("VS-HDR-08", json!({"set": [["x", "%REQ(z)%"]]}), vec!["0"]),
             // Values see the headers after removal, before what is set.
@@ -358,15 +437,27 @@ mod header_operations {
         let engine = engine(action(json!({})));
         let authority = |random| forward(&engine, &Request { random, ..get("/") }).authority;
         assert_eq!((authority(0), authority(1)), (None, Some("b")), "VS-RW-14");
+        let told = |action: &Value, random| {
+            let engine = crate::engine(action.clone());
+            match forward(&engine, &Request { random, ..get("/") }).original_host {
+                OriginalHost::Chosen(host) => host.to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        // VS-RW-16, as measured.
+        let mut action = action(json!({}));
+        assert_eq!((told(&action, 0), told(&action, 1)), ("Requested".into(), "Untold".into()));
+        action["rewrite"] = json!({"authority": "r"});
+        assert_eq!((told(&action, 0), told(&action, 1)), ("Requested".into(), "b".into()));
     }
 
     #[test]
     fn responses_of_all_sorts_are_changed() {
         let operations = json!({"remove": ["X"], "set": [["y", "1%%"]], "add": [["z", "2"]]});
         let expected = [
-            HeaderChange::Remove("x".into()),
-            HeaderChange::Set("y".into(), b"1%"[..].into()),
-            HeaderChange::Add("z".into(), b"2"[..].into()),
+            HeaderChange::Remove("x"),
+            HeaderChange::Set("y", b"1%"[..].into()),
+            HeaderChange::Add("z", b"2"[..].into()),
         ];
         let with = |action: Value| {
             let mut action = action;
@@ -374,7 +465,7 @@ mod header_operations {
             engine(action)
         };
         let forwarding = with(json!({"cluster": "c"}));
-        assert_eq!(forward(&forwarding, &get("/")).response.unwrap().changes(), expected);
+        assert_eq!(forward(&forwarding, &get("/")).response.unwrap().changes(&Known), expected);
         // VS-HDR-12
         for action in
             [json!({"redirect": {"code": 301, "path": "/"}}), json!({"directResponse": {"status": 200}})]
@@ -386,6 +477,96 @@ mod header_operations {
         }
         let none = engine(json!({"cluster": "c"}));
         assert!(forward(&none, &get("/")).response.is_none());
+    }
+
+    /// What a route makes of the value `format` in a response that passes, and in its own answer.
+    fn composed(format: &str) -> [Option<String>; 2] {
+        let set = json!({"set": [["x", format]]});
+        let forwarding = engine(json!({"cluster": "c", "responseHeaders": set}));
+        let forward = forward(&forwarding, &get("/"));
+        let passing = match forward.response.unwrap().changes(&Known).as_slice() {
+            [] => None,
+            [HeaderChange::Set("x", value)] => Some(text(value).to_owned()),
+            other => panic!("{other:?}"),
+        };
+        let redirecting = json!({"redirect": {"code": 308, "path": "/n"}, "responseHeaders": set});
+        let redirecting = engine(redirecting);
+        let request = Request { properties: Some(&Known), headers: &[(b"q", b"own")], ..get("/") };
+        let reply = reply(&redirecting, &request);
+        let own = reply.headers.iter().find(|(name, _)| *name == "x");
+        [passing, own.map(|(_, value)| text(value).to_owned())]
+    }
+
+    #[test]
+    fn operators_stand_for_what_envoy_knows() {
+        // GAP-07
+        for (format, passing, own) in [
+            ("%REQ(Q)%", Some("asked"), Some("own")),
+            ("%RESP(z?R):3%", Some("ans"), None),
+            ("%RESP(location)%", None, Some("http://a.example.com/n")),
+            ("%RESP(:status)%", None, Some("308")),
+            ("%RESPONSE_CODE%", Some("200"), Some("0")),
+            ("%UPSTREAM_HOST%", Some("192.0.2.2:443"), None),
+            ("%UPSTREAM_CLUSTER%", Some("outbound|443||a"), None),
+            ("%PROTOCOL%", Some("HTTP/2"), Some("HTTP/2")),
+            ("%DOWNSTREAM_REMOTE_ADDRESS%", Some("192.0.2.1:5000"), Some("192.0.2.1:5000")),
+            ("%START_TIME%", Some("2026-08-01T00:00:00.123Z"), Some("2026-08-01T00:00:00.123Z")),
+        ] {
+            assert_eq!(composed(format), [passing, own].map(|value| value.map(str::to_owned)), "{format}");
+        }
+        let request = Request { properties: Some(&Known), ..get("/") };
+        for (format, expected) in [
+            ("%PROTOCOL% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "HTTP/2 192.0.2.1"),
+            ("%DOWNSTREAM_REMOTE_PORT%", "5000"),
+            ("%DOWNSTREAM_LOCAL_ADDRESS%", "[2001:db8::1]:80"),
+            ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "2001:db8::1"),
+            ("%DOWNSTREAM_LOCAL_PORT%", "80"),
+        ] {
+            let engine = engine(json!({"cluster": "c", "requestHeaders": {"set": [["x", format]]}}));
+            let expected = [HeaderChange::Set("x", expected.as_bytes().into())];
+            assert_eq!(forward(&engine, &request).headers, expected);
+        }
+    }
+
+    #[test]
+    fn responses_are_changed_level_by_level() {
+        let engine = engine(json!({
+            "destinations": [{"cluster": "a", "weight": 1, "responseHeaders": {"set": [["d", "%RESP(r)%"]]}}],
+            "responseHeaders": {"remove": ["r"], "set": [["x", "%RESP(d)%%RESP(r)%"], ["y", "%RESP(x)%"]]},
+        }));
+        let forward = forward(&engine, &get("/"));
+        // VS-HDR-04, VS-HDR-10
+        let expected = [
+            HeaderChange::Set("d", b"answered"[..].into()),
+            HeaderChange::Remove("r"),
+            HeaderChange::Set("x", b"answered"[..].into()),
+        ];
+        assert_eq!(forward.response.unwrap().changes(&Known), expected);
+    }
+
+    #[test]
+    fn envoys_own_answers_keep_the_headers_of_their_body() {
+        // Envoy sets them after the route's changes; those of an upstream are removed.
+        let remove = json!({"remove": ["content-type", "content-length", "y"]});
+        let engine = engine(json!({"cluster": "c", "responseHeaders": remove}));
+        let forward = forward(&engine, &get("/"));
+        let headers = forward.response.unwrap();
+        assert_eq!(headers.changes(&Known).len(), 3);
+        assert_eq!(headers.changes(&OfEnvoy), [HeaderChange::Remove("y")]);
+    }
+
+    #[test]
+    fn the_routes_level_sees_the_destinations_host() {
+        // VS-HDR-10, VS-RW-14
+        let host: &[(&[u8], &[u8])] = &[(b":authority", b"a.example.com")];
+        let action = json!({
+            "destinations": [{
+                "cluster": "a", "weight": 1, "authority": "d",
+                "requestHeaders": {"add": [["x", "%REQ(host)%"]]},
+            }],
+            "requestHeaders": {"add": [["x", "%REQ(:authority)%"]]},
+        });
+        assert_eq!(x(action, host, 0), ["a.example.com", "d"]);
     }
 
     #[test]
@@ -401,8 +582,8 @@ mod header_operations {
             ("requestHeaders", json!({"set": [[":path", "/"]]}), "can't be changed"),
             ("requestHeaders", json!({"set": [["a b", "c"]]}), "can't be changed"),
             ("requestHeaders", json!({"set": [["x", "%"]]}), "must be written as `%%`"),
-            ("requestHeaders", json!({"set": [["x", "%PROTOCOL%"]]}), "`%PROTOCOL%` is not supported"),
-            ("responseHeaders", json!({"set": [["x", "%REQ(y)%"]]}), "`%REQ(y)%` is not supported"),
+            ("requestHeaders", json!({"set": [["x", "%RESP(y)%"]]}), "`%RESP(y)%` is not supported"),
+            ("responseHeaders", json!({"set": [["x", "%HOSTNAME%"]]}), "`%HOSTNAME%` is not supported"),
             ("responseHeaders", json!({"set": [["x", "a\r\nb: c"]]}), "control characters"),
             ("responseHeaders", json!({"remove": [":status"]}), "can't be removed"),
         ] {
@@ -541,7 +722,7 @@ mod faults {
         let both = fault(json!(1_000_000), json!(1_000_000));
         let forward = forward(&both, &get("/"));
         assert!(forward.delayed);
-        let set = |name: &'static str, value: &'static [u8]| HeaderChange::Set(name.into(), value.into());
+        let set = |name: &'static str, value: &'static [u8]| HeaderChange::Set(name, value.into());
         assert_eq!(
             forward.headers,
             [set("x-envoy-fault-delay-request", b"2000"), set("x-envoy-fault-abort-request", b"500")]
@@ -578,6 +759,7 @@ mod faults {
 
 mod cors {
     use super::*;
+    use portolan_engine::HeaderChange;
 
     fn ask<'e>(engine: &'e Engine, method: &'static str, origin: &'static str, ask: bool) -> Decision<'e> {
         let headers: [(&[u8], &[u8]); 2] = [
@@ -610,7 +792,11 @@ mod cors {
                 Decision::Respond(reply) => {
                     assert!(answered, "{id}");
                     assert_eq!((reply.status, reply.cause), (200, Cause::Preflight), "{id}");
-                    assert_eq!(reply.headers.is_empty(), !named, "{id}");
+                    // As Envoy, which says the rest to any origin.
+                    let names: Vec<&str> = reply.headers.iter().map(|(name, _)| *name).collect();
+                    let rest = ["access-control-allow-methods", "access-control-max-age"];
+                    let origin: &[&str] = if named { &["access-control-allow-origin"] } else { &[] };
+                    assert_eq!(names, [origin, &rest].concat(), "{id}");
                 }
                 Decision::Forward(forward) => {
                     assert!(!answered, "{id}");
@@ -619,7 +805,88 @@ mod cors {
                 other => panic!("{id}: {other:?}"),
             }
         }
+        let both = json!({"allowOrigins": [{"exact": "*"}], "exposeHeaders": "x-c"});
+        let engine = engine(json!({"cluster": "c", "cors": both}));
+        let Decision::Respond(reply) = ask(&engine, "OPTIONS", "http://a", true) else {
+            panic!("{engine:?}")
+        };
+        assert!(reply.headers.contains(&("access-control-expose-headers", b"x-c"[..].into())), "as Envoy");
         let split = json!({"cluster": "c", "cors": {"allowHeaders": "a\r\nb"}});
         assert!(refusal(split).contains("cors.allowHeaders"));
     }
+
+    #[test]
+    fn faults_come_first() {
+        // VS-FAULT-06, GAP-10, TV-127
+        let with = |fault: Value| {
+            let cors = json!({"allowOrigins": [{"exact": "http://a"}]});
+            let headers = json!({"set": [["x", "1"]]});
+            engine(json!({"cluster": "c", "cors": cors, "fault": fault, "responseHeaders": headers}))
+        };
+        let delay = json!({"ms": 100, "perMillion": 1_000_000});
+        let abort = json!({"status": 500, "perMillion": 1_000_000});
+        let delayed = with(json!({"delay": delay}));
+        let Decision::Forward(forward) = ask(&delayed, "OPTIONS", "http://a", true) else { panic!() };
+        let named = [("access-control-allow-origin", b"http://a"[..].into())];
+        assert_eq!(forward.preflight.as_deref(), Some(&named[..]));
+        assert!(forward.response.is_none() && forward.cors.is_none() && forward.delayed);
+        let last = forward.headers.last();
+        assert_eq!(last, Some(&HeaderChange::Set("x-envoy-fault-abort-request", b"200"[..].into())));
+        let Decision::Forward(forward) = ask(&delayed, "GET", "http://a", false) else { panic!() };
+        assert!(forward.cors.is_some() && forward.response.is_some() && forward.preflight.is_none());
+        for fault in [json!({"abort": abort}), json!({"abort": abort, "delay": delay})] {
+            let aborting = with(fault);
+            match ask(&aborting, "OPTIONS", "http://a", true) {
+                Decision::Respond(reply) => assert_eq!(reply.status, 500),
+                Decision::Forward(forward) => {
+                    assert!(forward.cors.is_none() && forward.preflight.is_none());
+                    assert!(forward.response.is_some());
+                }
+                Decision::Pass => panic!(),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_host_of_a_request_is_dialled_below_a_wildcard_only() {
+    // SE-R-07
+    let below = json!({"host": "*.example.com", "port": 8080});
+    let dialled = |action: Value| {
+        let engine = engine(action);
+        let request = Request { authority: b"a.example.com:22", ..get("/") };
+        let forward = forward(&engine, &request);
+        assert!(!forward.passed_through);
+        forward.dial.map(|(host, port)| format!("{}:{port}", text(&host)))
+    };
+    assert_eq!(dialled(json!({"cluster": "c"})), None);
+    assert_eq!(dialled(json!({"cluster": "c", "dial": below})).as_deref(), Some("a.example.com:8080"));
+    // The authority as rewritten.
+    let rewritten =
+        |authority: &str| json!({"cluster": "c", "dial": below, "rewrite": {"authority": authority}});
+    assert_eq!(dialled(rewritten("b.example.com:9")).as_deref(), Some("b.example.com:8080"));
+    // Each of several destinations has its own.
+    let weighted = json!({"destinations": [
+        {"cluster": "c", "weight": 0},
+        {"cluster": "d", "weight": 1, "dial": below, "authority": "d.example.com"},
+    ]});
+    assert_eq!(dialled(weighted).as_deref(), Some("d.example.com:8080"));
+
+    let elsewhere = engine(rewritten("example.org"));
+    let reply = reply(&elsewhere, &get("/"));
+    assert_eq!((reply.status, reply.cause.as_str()), (502, "host_not_below_wildcard"));
+    assert!(
+        text(&reply.body).starts_with("a.example.com is not below the wildcard host"),
+        "{}",
+        text(&reply.body)
+    );
+
+    assert!(
+        refusal(json!({"cluster": "c", "dial": {"host": "a", "port": 1}}))
+            .contains("route.dial.host: must be")
+    );
+    assert!(
+        refusal(json!({"destinations": [{"cluster": "c", "weight": 1}], "dial": below}))
+            .contains("route.dial: has no use")
+    );
 }

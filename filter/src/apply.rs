@@ -1,7 +1,7 @@
 //! From a decision to host calls, in a fixed order.
 
 use portolan_engine::config::Mode;
-use portolan_engine::{Forward, HeaderChange, LocalReply, Request, headers};
+use portolan_engine::{Forward, HeaderChange, LocalReply, OriginalHost, Request, headers};
 
 use crate::headers::HeaderMap;
 use crate::host::{self, Map, Status};
@@ -33,7 +33,15 @@ pub(crate) fn forward(
     changes(Map::Request, &forward.headers)?;
     if let Some(original) = original {
         if forward.authority.is_some() {
-            host::replace_request_header(headers::ORIGINAL_HOST, original.authority)?;
+            match forward.original_host {
+                OriginalHost::Requested => {
+                    host::replace_request_header(headers::ORIGINAL_HOST, original.authority)?;
+                }
+                OriginalHost::Chosen(host) => {
+                    host::replace_request_header(headers::ORIGINAL_HOST, host.as_bytes())?;
+                }
+                OriginalHost::Untold => {}
+            }
         }
         if forward.path.is_some() {
             host::replace_request_header(headers::ORIGINAL_PATH, original.path)?;

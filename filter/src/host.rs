@@ -69,6 +69,13 @@ unsafe extern "C" {
         data: *mut *mut u8,
         length: *mut usize,
     ) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_length: usize,
+        data: *mut *mut u8,
+        length: *mut usize,
+    ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, length: *mut usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -150,6 +157,15 @@ pub(crate) fn request_headers() -> Result<Vec<u8>, Status> {
     take(|data, length| unsafe { proxy_get_header_map_pairs(HTTP_REQUEST_HEADERS, data, length) })
 }
 
+/// The first line of a header; none where there is none.
+pub(crate) fn header(map: Map, name: &str) -> Option<Vec<u8>> {
+    // SAFETY: the name is a live string; `take` passes two valid places for the results.
+    take(|data, length| unsafe {
+        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, length)
+    })
+    .ok()
+}
+
 /// Sets a request header, in place of all its lines.
 pub(crate) fn replace_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
     replace_header(Map::Request, name, value)
@@ -184,20 +200,24 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
 
 /// The port that the listener stands for, which its metadata says (GAP-01).
 pub(crate) fn listener_port() -> Option<u16> {
-    let path = b"xds\0listener_metadata\0filter_metadata\0portolan\0port";
-    // SAFETY: the path is a live slice; `take` passes two valid places for the results.
-    let value =
-        take(|data, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, length) }).ok()?;
+    let value = property("xds\0listener_metadata\0filter_metadata\0portolan\0port")?;
     std::str::from_utf8(&value).ok()?.parse().ok()
 }
 
 /// The local port of the client's connection.
 pub(crate) fn destination_port() -> Option<u16> {
-    let path = b"destination\0port";
-    // SAFETY: the path is a live slice; `take` passes two valid places for the results.
-    let value =
-        take(|data, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, length) }).ok()?;
-    u16::try_from(i64::from_le_bytes(value.try_into().ok()?)).ok()
+    u16::try_from(number_property("destination\0port")?).ok()
+}
+
+/// A property of the request; the parts of its path are separated by zero bytes.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+    // SAFETY: the path is a live string; `take` passes two valid places for the results.
+    take(|data, length| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, length) }).ok()
+}
+
+/// A property that is a whole number, or a time in nanoseconds.
+pub(crate) fn number_property(path: &str) -> Option<i64> {
+    Some(i64::from_le_bytes(property(path)?.try_into().ok()?))
 }
 
 /// Writes the filter state `wasm.<name>` of this request.

@@ -9,6 +9,7 @@
 mod apply;
 mod headers;
 mod host;
+mod properties;
 mod random;
 mod stats;
 
@@ -17,12 +18,15 @@ use std::sync::Arc;
 
 use portolan_engine::config::Mode;
 use portolan_engine::headers::ALLOW_ORIGIN;
-use portolan_engine::{Decision, Engine, NoTrace, ResponseHeaders};
+use portolan_engine::{
+    Decision, Engine, HeaderChange, Headers, LocalReply, NoTrace, Request, ResponseHeaders,
+};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use headers::HeaderMap;
-use host::{LogSeverity, Map};
+use host::{LogSeverity, Map, Status};
+use properties::Attributes;
 use random::Random;
 use stats::Stats;
 
@@ -72,7 +76,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { loaded: self.loaded.clone(), response: None, cors: None }))
+        Some(Box::new(Stream { loaded: self.loaded.clone(), response: OnResponse::default() }))
     }
 }
 
@@ -98,10 +102,20 @@ fn load() -> Result<Loaded, String> {
 /// One request.
 struct Stream {
     loaded: Option<Rc<Loaded>>,
-    /// What its route changes in the response.
-    response: Option<Arc<ResponseHeaders>>,
-    /// The origin that may read the response, and what else CORS sets.
-    cors: Option<(Vec<u8>, Arc<ResponseHeaders>)>,
+    response: OnResponse,
+}
+
+/// What is to be done when the response comes.
+#[derive(Default)]
+struct OnResponse {
+    /// What its route changes in it.
+    headers: Option<Arc<ResponseHeaders>>,
+    /// The headers of the request that this takes.
+    request: Vec<(String, Vec<u8>)>,
+    /// The origin that may read it, and what else CORS sets.
+    cors: Option<(Vec<u8>, Arc<[HeaderChange<'static>]>)>,
+    /// The headers of what is to be answered in its place, to a preflight request.
+    preflight: Option<Vec<(String, Vec<u8>)>>,
 }
 
 impl Context for Stream {}
@@ -111,36 +125,46 @@ impl HttpContext for Stream {
         let Some(loaded) = &self.loaded else {
             return fail_closed("the filter has no plugin config");
         };
-        match loaded.handle(&mut self.response, &mut self.cors) {
+        match loaded.handle(&mut self.response) {
             Ok(action) => action,
             Err(fault) => fail_closed(&fault),
         }
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some(response) = self.response.take()
-            && let Err(status) = apply::changes(Map::Response, response.changes())
-        {
-            // The response is on its way; nothing better can be done with it.
-            host::log(LogSeverity::Error, &format!("portolan: a response header can't be changed: {status}"));
+        match std::mem::take(&mut self.response).apply(self.loaded.as_deref()) {
+            Ok(action) => action,
+            Err(status) => {
+                // The response is on its way; nothing better can be done with it.
+                host::log(LogSeverity::Error, &format!("portolan: a response can't be changed: {status}"));
+                Action::Continue
+            }
         }
-        if let Some((origin, rest)) = self.cors.take()
-            && let Err(status) = host::replace_header(Map::Response, ALLOW_ORIGIN, &origin)
-                .and_then(|()| apply::changes(Map::Response, rest.changes()))
-        {
-            host::log(LogSeverity::Error, &format!("portolan: a response header can't be changed: {status}"));
+    }
+}
+
+impl OnResponse {
+    fn apply(self, loaded: Option<&Loaded>) -> Result<Action, Status> {
+        if let (Some(headers), Some(loaded)) = (self.preflight, loaded) {
+            let headers = headers.iter().map(|(name, value)| (name.as_str(), value.into())).collect();
+            apply::respond(&LocalReply::preflight(headers), &loaded.stats)?;
+            return Ok(Action::Pause);
         }
-        Action::Continue
+        if let Some(headers) = self.headers {
+            let response = properties::Response { request: self.request };
+            apply::changes(Map::Response, &headers.changes(&response))?;
+        }
+        if let Some((origin, rest)) = self.cors {
+            host::replace_header(Map::Response, ALLOW_ORIGIN, &origin)?;
+            apply::changes(Map::Response, &rest)?;
+        }
+        Ok(Action::Continue)
     }
 }
 
 impl Loaded {
     /// Decides and applies; what is to be done with the response is left in `response`.
-    fn handle(
-        &self,
-        response: &mut Option<Arc<ResponseHeaders>>,
-        cors: &mut Option<(Vec<u8>, Arc<ResponseHeaders>)>,
-    ) -> Result<Action, String> {
+    fn handle(&self, response: &mut OnResponse) -> Result<Action, String> {
         let mode = self.engine.mode();
         let map = host::request_headers()
             .map_err(|status| format!("the request headers can't be read: {status}"))?;
@@ -153,14 +177,25 @@ impl Loaded {
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
         };
-        let request = headers.request(port, self.random.next());
+        let request = Request { properties: Some(&Attributes), ..headers.request(port, self.random.next()) };
         match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(mut forward) => {
-                *cors = forward.cors.take().map(|(origin, rest)| (origin, Arc::clone(rest)));
-                *response = forward.response.cloned();
+                *response = OnResponse {
+                    headers: forward.response.cloned(),
+                    request: Vec::new(),
+                    cors: forward.cors.take().map(|(origin, rest)| (origin, Arc::clone(rest))),
+                    preflight: forward.preflight.take().map(owned),
+                };
                 let original = self.engine.sends_original_headers().then_some(&request);
                 apply::forward(&forward, original, &self.stats)
                     .map_err(|status| format!("the decision can't be applied: {status}"))?;
+                if let Some(headers) = forward.response {
+                    // As they are sent on.
+                    let values = headers.request_headers().iter();
+                    let values =
+                        values.filter_map(|name| Some((name.clone(), host::header(Map::Request, name)?)));
+                    response.request = values.collect();
+                }
                 Ok(Action::Continue)
             }
             Decision::Respond(reply) => {
@@ -171,6 +206,11 @@ impl Loaded {
             Decision::Pass => Ok(Action::Continue),
         }
     }
+}
+
+/// `headers` for a time when the engine's are out of reach.
+fn owned(headers: Headers<'_>) -> Vec<(String, Vec<u8>)> {
+    headers.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
 }
 
 /// Answers 503. Should Envoy refuse even that, the request is held: it goes nowhere, and

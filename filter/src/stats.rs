@@ -53,7 +53,7 @@ impl Stats {
 
     /// Counts a request that is sent on.
     pub(crate) fn forwarded(&self, forward: &Forward<'_>) {
-        if forward.dial.is_some() {
+        if forward.passed_through {
             self.passed_through.add(1);
         } else {
             self.allowed.add(1);

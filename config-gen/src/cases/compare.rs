@@ -158,3 +158,108 @@ impl fmt::Display for Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Expectations, Lines, Retries, load};
+    use super::*;
+    use crate::source::Sources;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn lines(list: &[(&str, &str)]) -> Lines {
+        list.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    /// What doesn't hold of `expect` for a request that was sent on with `effects`, where the
+    /// upstream got `headers`.
+    fn found(expect: &str, effects: Effects, headers: Headers) -> Vec<String> {
+        let case = format!(
+            "name: one\nresources: r\ntests:\n- name: t\n  upstream: {{delay: 2s}}\n  request: {{url: http://a/}}\n  expect: {{cluster: c, {expect}}}\n"
+        );
+        let mut sources = Sources::new();
+        sources.add("a.yaml", case);
+        let (files, wrong) = load(&sources);
+        assert!(wrong.is_empty(), "{}", wrong.render(&sources));
+        let test = &files[0].tests[0];
+        let seen = Seen::Forwarded {
+            cluster: Some("c".to_owned()),
+            authority: b"a".to_vec(),
+            path: b"/".to_vec(),
+            dials: None,
+            status: None,
+            headers: Some(headers),
+            effects: Box::new(effects),
+        };
+        let Expectations { istio: Some(expect), .. } = &test.expect else { panic!("{test:?}") };
+        let found = expect.compare(test, test.request.as_ref().unwrap(), &seen);
+        found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn headers_are_compared_line_by_line() {
+        let seen = |all| Headers { lines: lines(&[("x", "1"), ("x", "2"), ("y1", "3")]), all };
+        for (expect, all, mismatches) in [
+            ("headers: {X: ['1', '2'], y1: '3', z: null}", true, vec![]),
+            ("headers: {x: '1,2'}", true, vec!["headers.x: expected 1,2, got 1 | 2"]),
+            ("headers: {x: null}", true, vec!["headers.x: expected (none), got 1 | 2"]),
+            ("headers: {z: '1'}", false, vec!["headers.z: expected 1, got (none)"]),
+            // Whether Envoy adds it only Envoy knows.
+            ("headers: {x-envoy-z: '1'}", false, vec![]),
+            ("headers: {x-envoy-z: '1'}", true, vec!["headers.x-envoy-z: expected 1, got (none)"]),
+        ] {
+            assert_eq!(found(expect, Effects::default(), seen(all)), mismatches, "{expect}");
+        }
+        let effects = Effects { response_headers: Some(seen(true)), ..Effects::default() };
+        assert_eq!(
+            found("response_headers: {y1: null}", effects, Headers::default()),
+            ["response_headers.y1: expected (none), got 3"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_expected_is_told() {
+        let decided = Effects {
+            delay: Some(Some(ms(1))),
+            timeout: Some(Some(ms(2))),
+            retries: Some(Retries::Off),
+            mirrors: Some(vec!["m".to_owned()]),
+            attempts: Some(2),
+            grpc_status: Some(None),
+            ..Effects::default()
+        };
+        assert_eq!(
+            found("retries: default, grpc_status: 14", decided.clone(), Headers::default()),
+            [
+                "grpc_status: expected 14, got none",
+                "delay: expected none, got 1ms",
+                "timeout: expected none, got 2ms",
+                "retries: expected default, got none",
+                "attempts: expected 1, got 2",
+                "mirrors: expected none, got m",
+            ]
+        );
+        let expect = "delay: 1ms, timeout: 2ms, retries: none, attempts: 2, mirrors: [m]";
+        assert_eq!(found(expect, decided, Headers::default()), [""; 0]);
+    }
+
+    #[test]
+    fn answers_come_in_time() {
+        // The upstream takes two seconds.
+        for (expect, elapsed, mismatches) in [
+            ("timeout: 300ms", 310, vec![]),
+            ("timeout: 300ms", 200, vec!["timeout: expected 300ms, got an answer after 200ms"]),
+            ("timeout: 300ms", 1900, vec!["timeout: expected 300ms, got an answer after 1900ms"]),
+            ("timeout: 3s", 2010, vec![]),
+            ("delay: 300ms", 310, vec![]),
+            ("delay: 300ms", 200, vec!["delay: expected 300ms, got an answer after 200ms"]),
+        ] {
+            let effects = Effects { elapsed: Some(ms(elapsed)), ..Effects::default() };
+            assert_eq!(found(expect, effects, Headers::default()), mismatches, "{expect} {elapsed}");
+        }
+    }
+}

@@ -198,6 +198,60 @@ mod tests {
     use super::*;
 
     #[test]
+    fn findings_are_named_or_none() {
+        let finding = |severity: &str, code: &str| Finding {
+            severity: severity.to_owned(),
+            code: code.to_owned(),
+            message: format!("something is {code}"),
+            about: [Some("Kind a/b".to_owned()), None, None],
+            line: None,
+        };
+        let found = [finding("error", "bad"), finding("warning", "odd")];
+        let text = |text: &str| WantedFinding { text: Some(text.to_owned()), about: [const { None }; 3] };
+        let about =
+            |resource: &str| WantedFinding { text: None, about: [Some(resource.to_owned()), None, None] };
+        let bad = "error[bad]: something is bad; resource: Kind a/b";
+        let odd = "warning[odd]: something is odd; resource: Kind a/b";
+        for (errors, warnings, mismatches) in [
+            (vec![text("bad")], vec![text("odd")], vec![]),
+            (vec![about("Kind a/b")], vec![text("thing is odd")], vec![]),
+            (vec![], vec![text("odd")], vec![format!("error: expected none such, got {bad}")]),
+            (vec![text("bad")], vec![], vec![format!("warning: expected none such, got {odd}")]),
+            (
+                vec![text("bad"), text("worse")],
+                vec![text("odd")],
+                vec![format!("error: expected worse, got {bad}")],
+            ),
+            (
+                vec![about("Kind a/c")],
+                vec![text("odd")],
+                vec![
+                    format!("error: expected resource: Kind a/c, got {bad}"),
+                    format!("error: expected none such, got {bad}"),
+                ],
+            ),
+        ] {
+            let others = vec![(Severity::Warning, warnings)];
+            let wanted = WantedOutput { errors, others, clusters: Vec::new() };
+            let out = wanted.compare(&found, |_| None);
+            assert_eq!(out.iter().map(ToString::to_string).collect::<Vec<_>>(), mismatches);
+        }
+        let here = |name: &str| (name == "here").then(|| json!({"name": "here"}));
+        let cluster = |name: &str, wanted| WantedOutput {
+            clusters: vec![(name.to_owned(), wanted)],
+            ..WantedOutput::default()
+        };
+        for (wanted, holds) in [
+            (cluster("here", Some(json!({}))), true),
+            (cluster("here", None), false),
+            (cluster("gone", None), true),
+            (cluster("gone", Some(json!({}))), false),
+        ] {
+            assert_eq!(wanted.compare(&[], here).is_empty(), holds, "{wanted:?}");
+        }
+    }
+
+    #[test]
     fn messages_are_compared_by_parts() {
         let got = json!({"a": "1", "b": [{"c": "0.100s", "d": 1}], "e": {"f": 2}});
         for (wanted, expected) in [

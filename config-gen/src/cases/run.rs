@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 
 use portolan_engine::config::Mode;
 use portolan_engine::{
-    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, Request as EngineRequest, Trace, headers,
+    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, OriginalHost, Trace, headers,
 };
 
 use super::effects::{self, Headers, Lines};
+use super::message::Response;
 use super::outcome::Report;
 use super::{
     CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
     UpstreamReply,
 };
+use crate::connection_manager::as_seen_by_engine;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::emit;
 use crate::emit::listener::carries_http;
@@ -120,10 +122,11 @@ impl Prepared {
         let (plan, engine) = self.planned()?;
         if let Some(host) = &test.tls {
             let chain = explain::explain_tls(plan, &self.options, host, request.port);
-            return Ok((
-                of_tls(request, &chain, self.options.envoy.dialled_port("", request.port), host),
-                format!("{chain:?}"),
-            ));
+            let why = match &chain {
+                Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
+                _ => "no filter chain has the server name".to_owned(),
+            };
+            return Ok((of_tls(request, &chain), why));
         }
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
@@ -137,13 +140,15 @@ impl Prepared {
 }
 
 /// What becomes of a TLS connection: none of its bytes are touched.
-fn of_tls(request: &Request, chain: &Chain, port: u16, host: &str) -> Seen {
+fn of_tls(request: &Request, chain: &Chain) -> Seen {
     let (cluster, dials) = match chain {
-        Chain::Registered { cluster_missing: true, .. } | Chain::Closed | Chain::NotTls => {
-            return Seen::Closed;
-        }
-        Chain::Registered { cluster, .. } => (cluster, None),
-        Chain::Unregistered { cluster } => (cluster, Some(format!("{host}:{port}"))),
+        Chain::Registered { cluster_missing: true, .. }
+        | Chain::Closed { .. }
+        | Chain::NotTls
+        | Chain::NotHttp
+        | Chain::NoHttp => return Seen::Closed,
+        Chain::Registered { cluster, dials, .. } => (cluster, dials.clone()),
+        Chain::Unregistered { cluster, dials } => (cluster, Some(dials.clone())),
     };
     Seen::Forwarded {
         cluster: Some(cluster.clone()),
@@ -157,30 +162,13 @@ fn of_tls(request: &Request, chain: &Chain, port: u16, host: &str) -> Seen {
 }
 
 /// What `engine` makes of `request`, and which route decided that. The steps go to `trace`.
-pub(crate) fn decide<T: Trace>(
+fn decide<T: Trace>(
     engine: &Engine,
     request: &Request,
     upstream: &UpstreamReply,
     trace: &mut T,
 ) -> (Seen, String) {
-    // In the order in which Envoy hands them over.
-    let mut lines: Vec<(&[u8], &[u8])> = vec![
-        (b":authority", &request.authority),
-        (b":path", &request.path),
-        (b":method", request.method.as_bytes()),
-        (b":scheme", b"http"),
-    ];
-    lines.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
-    let view = EngineRequest {
-        listener_port: request.port,
-        method: request.method.as_bytes(),
-        scheme: b"http",
-        authority: &request.authority,
-        path: &request.path,
-        headers: &lines,
-        random: request.random,
-    };
-    match engine.decide(&view, trace) {
+    as_seen_by_engine(request, request.random, |view| match engine.decide(view, trace) {
         Decision::Forward(forward) => {
             let why = format!("decided by: {}", forward.route);
             (forwarded(engine, request, upstream, forward), why)
@@ -194,14 +182,23 @@ pub(crate) fn decide<T: Trace>(
             let seen = Seen::Answered { status: 0, reason, body: String::new(), effects: Box::default() };
             (seen, String::new())
         }
-    }
+    })
 }
 
 fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forward: Forward<'_>) -> Seen {
+    let sent = request_headers(engine, request, &forward);
     let effects = Effects {
-        response_headers: Some(Headers { lines: response_headers(&forward, upstream), all: false }),
+        response_headers: Some(Headers { lines: response_headers(&forward, upstream, &sent), all: false }),
         ..effects::of_forward(&forward)
     };
+    // Answered once Envoy's fault filter has held it back (GAP-10).
+    if let Some(headers) = forward.preflight {
+        let mut seen = answered(request, &LocalReply::preflight(headers));
+        if let Seen::Answered { effects: of_answer, .. } = &mut seen {
+            of_answer.delay = effects.delay;
+        }
+        return seen;
+    }
     // Envoy's fault filter answers after the delay (VS-FAULT-06).
     if let Some(status) = effects::told(&forward, "x-envoy-fault-abort-request") {
         return Seen::Answered {
@@ -215,7 +212,7 @@ fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forwa
     Seen::Forwarded {
         cluster: forward.cluster.map(str::to_owned),
         authority: forward.authority.map_or(request.authority.clone(), |text| text.as_bytes().to_vec()),
-        headers: Some(Headers { lines: request_headers(engine, request, &forward), all: false }),
+        headers: Some(Headers { lines: sent, all: false }),
         path: forward.path.unwrap_or_else(|| request.path.clone()),
         dials,
         status: None,
@@ -261,12 +258,20 @@ fn request_headers(engine: &Engine, request: &Request, forward: &Forward<'_>) ->
         request.headers.iter().filter(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
     let mut lines: Vec<(&str, Cow<'_, [u8]>)> =
         sent.map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice()))).collect();
-    HeaderChange::apply_all(&forward.headers, &mut lines);
+    HeaderChange::apply_all(forward.headers.iter().cloned(), &mut lines);
     // For Envoy's own filters.
     lines.retain(|(name, _)| !headers::is_forbidden(name.as_bytes(), Mode::Proxy));
     if engine.sends_original_headers() {
         if forward.authority.is_some() {
-            lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(&request.authority)));
+            match forward.original_host {
+                OriginalHost::Requested => {
+                    lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(&request.authority)));
+                }
+                OriginalHost::Chosen(host) => {
+                    lines.push((headers::ORIGINAL_HOST, Cow::Borrowed(host.as_bytes())));
+                }
+                OriginalHost::Untold => {}
+            }
         }
         if forward.path.is_some() {
             lines.push((headers::ORIGINAL_PATH, Cow::Borrowed(&request.path)));
@@ -275,20 +280,26 @@ fn request_headers(engine: &Engine, request: &Request, forward: &Forward<'_>) ->
     owned(lines)
 }
 
-/// The headers that the client gets of the upstream's answer.
-fn response_headers(forward: &Forward<'_>, upstream: &UpstreamReply) -> Lines {
+/// The headers that the client gets of the upstream's answer to what was `sent`.
+fn response_headers(forward: &Forward<'_>, upstream: &UpstreamReply, sent: &Lines) -> Lines {
+    let message = Response {
+        request: sent,
+        cluster: forward.cluster,
+        status: upstream.status,
+        headers: &upstream.headers,
+    };
     let mut lines: Vec<(&str, Cow<'_, [u8]>)> = upstream
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_slice())))
         .collect();
     if let Some(response) = forward.response {
-        HeaderChange::apply_all(response.changes(), &mut lines);
+        HeaderChange::apply_all(response.changes(&message), &mut lines);
     }
     if let Some((origin, rest)) = &forward.cors {
         lines.retain(|(name, _)| *name != headers::ALLOW_ORIGIN);
         lines.push((headers::ALLOW_ORIGIN, Cow::Borrowed(origin)));
-        HeaderChange::apply_all(rest.changes(), &mut lines);
+        HeaderChange::apply_all(rest.iter().cloned(), &mut lines);
     }
     owned(lines)
 }

@@ -62,10 +62,19 @@ fn mark_external(value: &mut Value, cluster: &Cluster) {
     }
 }
 
-/// Resolves the server name of each connection (SE-R-07).
+/// Resolves the host of each request, or the server name of each connection (SE-R-07). The host is
+/// the one that the filter has allowed, and so is the port.
 fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     let mut value = dynamic_forward_proxy(&cluster.name, &dns_cache(&cluster.name, options), options);
+    extend(&mut value, json!({"typed_extension_protocol_options": http_protocol_options(cluster)}));
     mark_external(&mut value, cluster);
+    if let Some(tls) = &cluster.tls {
+        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http2, options)}));
+        if tls.sni.is_some() || !tls.auto_san {
+            // Names that are written take the place of the host's, as on any other cluster.
+            value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
+        }
+    }
     value
 }
 
@@ -147,14 +156,13 @@ fn http_protocol_options(cluster: &Cluster) -> Value {
         "@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions"),
         "explicit_http_config": {explicit: {}},
     });
-    if let Some(tls) = &cluster.tls {
-        let auto_sni = tls.sni.is_none();
-        if auto_sni || tls.auto_san {
-            extend(
-                &mut options,
-                json!({"upstream_http_protocol_options": auto_names(auto_sni, tls.auto_san)}),
-            );
-        }
+    let (auto_sni, auto_san) = match &cluster.tls {
+        Some(tls) => (tls.sni.is_none(), tls.auto_san),
+        // Without TLS they do nothing, but Envoy asks for them here.
+        None => [matches!(cluster.discovery, Discovery::Dynamic(_)); 2].into(),
+    };
+    if auto_sni || auto_san {
+        extend(&mut options, json!({"upstream_http_protocol_options": auto_names(auto_sni, auto_san)}));
     }
     json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options})
 }

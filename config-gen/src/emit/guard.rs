@@ -2,9 +2,12 @@
 //! machine or its network. Otherwise a client could have the proxy dial Envoy's own admin
 //! interface, a metadata service, or anything that trusts the proxy's address.
 
+use std::net::IpAddr;
+
+use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use serde_json::{Value, json};
 
-use crate::emit::type_url;
+use crate::emit::{ROUTE_FILTER_STATE, type_url};
 use crate::options::{Cidr, EnvoyOptions};
 
 /// Ranges that are not global: this network, private, shared, loopback, link-local, protocol
@@ -30,6 +33,16 @@ const NOT_GLOBAL: [&str; 18] = [
     "ff00::/8",
 ];
 
+/// The name of the guard's policy in access logs.
+pub(crate) const POLICY: &str = "private_upstream_address";
+
+/// Whether the guard lets nobody dial `address`, for all that is known without DNS.
+pub(crate) fn refuses(address: IpAddr, options: &EnvoyOptions) -> bool {
+    let holds = |range: &Cidr| range.contains(address);
+    let private = NOT_GLOBAL.iter().filter_map(|text| text.parse().ok()).any(|range| holds(&range));
+    private && !options.allow_upstream.iter().any(holds)
+}
+
 /// An HTTP filter that refuses such addresses with 403 before they are dialled. It sees what
 /// the dynamic forward proxy filter before it has resolved.
 pub(super) fn filter(options: &EnvoyOptions) -> anyhow::Result<Value> {
@@ -47,9 +60,13 @@ pub(super) fn filter(options: &EnvoyOptions) -> anyhow::Result<Value> {
             "rules": {
                 "action": "DENY",
                 "policies": {
-                    "private_upstream_address": {
+                    POLICY: {
                         "permissions": [{"and_rules": {"rules": rules}}],
-                        "principals": [{"any": true}],
+                        // Of the registry's hosts the registry's word stands.
+                        "principals": [{"filter_state": {
+                            "key": ROUTE_FILTER_STATE,
+                            "string_match": {"prefix": format!("{PASSTHROUGH_ROUTE_PROFILE} ")},
+                        }}],
                     },
                 },
             },

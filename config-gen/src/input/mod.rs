@@ -391,7 +391,7 @@ metadata: {name: a, namespace: ns, uid: x}
 spec:
   hosts: [a, b]
   http:
-  - match: [{name: m, uri: {exact: /}}]
+  - match: [{name: m, statPrefix: m, uri: {exact: /}}]
     route: [{destination: {host: c, subset: v1}}]
 status: {}
 ",
@@ -410,14 +410,15 @@ status: {}
             ("metadata.namespace", "translated"),
             ("metadata.uid", "ignored"),
             ("spec.hosts", "translated"),
-            ("spec.http[0].match[0].name", "ignored"),
+            ("spec.http[0].match[0].name", "translated"),
+            ("spec.http[0].match[0].statPrefix", "ignored"),
             ("spec.http[0].match[0].uri.exact", "translated"),
             ("spec.http[0].route[0].destination.host", "translated"),
             ("spec.http[0].route[0].destination.subset", "refused"),
         ];
         assert_eq!(uses, expected);
         assert!(read.field_uses.iter().all(|one| &*one.resource == "VirtualService ns/a"));
-        assert!(matches!(read.field_uses[8].support, Support::Refused(_)));
+        assert!(matches!(read.field_uses[9].support, Support::Refused(_)));
         assert_eq!(read.ignored_metadata_fields, 2);
     }
 

@@ -1,5 +1,7 @@
 //! Which cluster a destination means, and whether there is one (spec sections 3.1 and 4.3).
 
+use portolan_engine::config::Dial;
+
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
@@ -46,6 +48,17 @@ impl<'i, 'a> Target<'i, 'a> {
         }
     }
 
+    /// `service` itself on `port`.
+    pub(super) fn of_service(service: &'i Service<'a>, port: u16) -> Self {
+        Self {
+            cluster: cluster_name(service.host, port),
+            host: service.host.to_owned(),
+            port,
+            service: Some(service),
+            unlisted: None,
+        }
+    }
+
     /// The service, where it has a cluster on that port.
     pub(super) fn service(&self, input: &Input<'_>) -> Option<&'i Service<'a>> {
         self.service.filter(|service| clusters::exists(input, service, self.port))
@@ -55,6 +68,13 @@ impl<'i, 'a> Target<'i, 'a> {
     pub(super) fn has_auto_sni(&self, input: &Input<'_>) -> bool {
         let tls = self.service.and_then(|service| clusters::upstream_tls(input, service, self.port));
         tls.is_some_and(|tls| tls.sni.is_none())
+    }
+
+    /// What is dialled, where that is the host of each request.
+    pub(super) fn dial(&self, input: &Input<'_>) -> Option<Dial> {
+        let service = self.service?;
+        let port = clusters::dialled_port(input, service, self.port)?;
+        Some(Dial { host: service.host.to_owned(), port })
     }
 
     /// Why there is no cluster for `destination`, and a way out. `what_follows` ends the sentence.
@@ -145,6 +165,17 @@ pub(super) fn check(
         return;
     };
     let Target { host, port, .. } = &target;
+    if purpose == Purpose::Mirror && target.dial(input).is_some() {
+        // The copy would be dialled by what the request has for a host.
+        diagnostics.push(
+            about(Diagnostic::error(
+                "host-of-request-not-dialled",
+                format!("a copy of a request can't be sent to names below `{host}`; no copies are sent"),
+            ))
+            .rule("SE-R-07")
+            .help("list the host that gets copies in a ServiceEntry of its own"),
+        );
+    }
     let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
     if is_tls && !input.originates_tls(service, *port) {
         let message = format!("plaintext HTTP would go to port {port} of `{host}`, which expects TLS");

@@ -7,7 +7,7 @@ use crate::options::Profile;
 use crate::plan::Input;
 use crate::registry::{Origin, Service};
 use crate::resource::ServiceEntry;
-use crate::resource::service_entry::{Endpoint as Written, Port, ProtocolClass, Resolution};
+use crate::resource::service_entry::{Endpoint as Written, Port, Resolution};
 
 /// A host and port to connect to, or a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +149,10 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
             let about = |diagnostic: Diagnostic| {
                 diagnostic.resource(entry.meta.title()).at(entry.meta.name.span).rule("SE-R-08")
             };
+            if entry.resolution() == Resolution::None {
+                note_dialled_host(entry, diagnostics);
+            }
             if matches!(entry.resolution(), Resolution::None | Resolution::DynamicDns) {
-                check_dialled_host(input, service, entry, diagnostics);
                 continue;
             }
             if entry.races_addresses() && entry.resolution() == Resolution::Dns && entry.endpoints.len() > 1 {
@@ -202,43 +204,21 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
 }
 
 /// `NONE` means the address that the client dialled, which an Envoy that is addressed itself
-/// doesn't learn: the host is dialled instead (SE-R-01, GAP-02). Below a wildcard that is the host
-/// of each connection, which is known from SNI only.
-fn check_dialled_host(
-    input: &Input<'_>,
-    service: &Service<'_>,
-    entry: &ServiceEntry,
-    diagnostics: &mut Diagnostics,
-) {
+/// doesn't learn: the host is dialled instead, below a wildcard that of each request (SE-R-01,
+/// GAP-02).
+fn note_dialled_host(entry: &ServiceEntry, diagnostics: &mut Diagnostics) {
+    let wildcard = entry.hosts.iter().any(|host| host.starts_with('*'));
+    let resolution = if wildcard { "DYNAMIC_DNS" } else { "DNS" };
     let place = entry.resolution.as_ref().map_or(entry.meta.name.span, |resolution| resolution.span);
-    let about =
-        |diagnostic: Diagnostic| diagnostic.resource(entry.meta.title()).at(place).field("spec.resolution");
-    if entry.resolution() == Resolution::None {
-        diagnostics.push(
-            about(Diagnostic::note(
-                "resolution-none-approximated",
-                "the address that a client dials is not known here, so the host is resolved and dialled",
-            ))
-            .rule("SE-R-01")
-            .help("`resolution: DNS` says so"),
-        );
-    }
-    let wildcard = entry.hosts.iter().find(|host| host.starts_with('*'));
-    let by_host = |port: &&Port| {
-        let number = port.number.value;
-        port.protocol.class() != ProtocolClass::Tls || input.originates_tls(service, number)
-    };
-    if let (Some(host), Some(port)) = (wildcard, entry.ports.iter().find(by_host)) {
-        diagnostics.push(
-            about(Diagnostic::error(
-                "host-of-request-not-dialled",
-                format!(
-                    "requests to port {} for names below `{}` would be dialled by their own host, which this version can't do",
-                    port.number.value, host.value
-                ),
-            ))
-            .rule("SE-R-07")
-            .help("list the hosts, or let clients speak TLS to a port of protocol TLS themselves"),
-        );
-    }
+    diagnostics.push(
+        Diagnostic::note(
+            "resolution-none-approximated",
+            "the address that a client dials is not known here, so the host is resolved and dialled",
+        )
+        .resource(entry.meta.title())
+        .at(place)
+        .field("spec.resolution")
+        .rule("SE-R-01")
+        .help(format!("`resolution: {resolution}` says so")),
+    );
 }

@@ -4,14 +4,17 @@ use std::collections::HashSet;
 
 use portolan_engine::config::{
     self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
-    PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
+    PathRegex, QueryParameterMatch, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
 };
+use portolan_engine::host::without_port;
 use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::names::{expand, overlaps};
 use crate::plan::Input;
 use crate::plan::destinations::{Purpose, Target, check as check_destination};
-use crate::plan::profiles::{DEFAULT_RETRY_ON, Mirror, RetryProfile, RouteProfile};
+use crate::plan::profiles::{Mirror, RouteProfile};
+use crate::plan::retries;
 use crate::resource::action::NamedValue;
 use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch};
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
@@ -177,6 +180,7 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
         let only = destinations.remove(0);
         action.cluster = Some(only.cluster);
         action.auto_sni = only.auto_sni;
+        action.dial = only.dial;
         rewrite.authority = rewrite.authority.or(only.authority);
         levels[0].push(&route.headers.request);
         levels[1].push(&route.headers.response);
@@ -184,12 +188,12 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
         return None;
     }
     let profile = RouteProfile {
-        retries: retry_profile(http.retries.as_ref()),
+        retries: retries::profile(http.retries.as_ref()),
         mirrors: mirrors(input, service, http, port),
     };
     action.route_profile = input.use_profile(profile);
     action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
-    action.retries = http.retries.as_ref().and_then(retries);
+    action.retries = http.retries.as_ref().and_then(retries::conditions);
     action.cors = http.cors.as_ref().map(cors);
     action.fault = http.fault.as_ref().and_then(fault);
     let [request, response] = levels;
@@ -206,7 +210,7 @@ fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: 
     let mirrors = mirrors.filter_map(|mirror| {
         let target = Target::new(input, &mirror.destination, &service.meta.namespace, port);
         // To a cluster that doesn't exist nothing is sent; Envoy would refuse the route.
-        target.service(input)?;
+        target.service(input).filter(|_| target.dial(input).is_none())?;
         Some(Mirror { cluster: target.cluster, per_million: mirror.per_million })
     });
     mirrors.collect()
@@ -249,70 +253,20 @@ fn fault(fault: &action::Fault) -> Option<Fault> {
     (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
 }
 
-/// What of retries is static in Envoy (GAP-03).
-fn retry_profile(retries: Option<&action::Retries>) -> RetryProfile {
-    let flag = |flag: &Option<Spanned<bool>>| flag.as_ref().map(|flag| flag.value);
-    match retries {
-        None => RetryProfile::Default,
-        Some(retries) if attempts(retries) == 0 => RetryProfile::Off,
-        Some(retries) => RetryProfile::ByHeader {
-            ignore_previous_hosts: flag(&retries.ignore_previous_hosts).unwrap_or(true),
-            remote_localities: flag(&retries.remote_localities).unwrap_or(false),
-            backoff: retries.backoff.as_ref().map(|backoff| backoff.value),
-        },
-    }
-}
-
-fn attempts(retries: &action::Retries) -> u32 {
-    retries.attempts.as_ref().and_then(|attempts| u32::try_from(attempts.value).ok()).unwrap_or_default()
-}
-
-/// What the filter says of retries; none where there are none.
-fn retries(retries: &action::Retries) -> Option<Retries> {
-    /// What `retry-grpc-on` takes; the rest is `retry-on`'s.
-    const GRPC: [&str; 5] =
-        ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
-    let attempts = attempts(retries);
-    if attempts == 0 {
-        return None;
-    }
-    let mut result = Retries {
-        attempts,
-        per_try_timeout_ms: retries.per_try_timeout.as_ref().map(|limit| limit.value),
-        ..Retries::default()
-    };
-    let conditions = retries.retry_on.as_ref().map_or(DEFAULT_RETRY_ON, |conditions| conditions.as_str());
-    for word in conditions.split(',').map(str::trim) {
-        if let Ok(status) = word.parse() {
-            result.status_codes.push(status);
-        } else if GRPC.contains(&word) {
-            result.retry_grpc_on.push(word.to_owned());
-        } else {
-            result.retry_on.push(word.to_owned());
-        }
-    }
-    // VS-RETRY-05
-    let by_status = "retriable-status-codes";
-    if !result.status_codes.is_empty() && !result.retry_on.iter().any(|word| word == by_status) {
-        result.retry_on.push(by_status.to_owned());
-    }
-    Some(result)
-}
-
 /// Header operations of several levels as those of one: what is set comes sorted by name, level
 /// by level (VS-HDR-03).
 fn operations(levels: &[&action::HeaderOperations]) -> HeaderOperations {
     let values = |entries: &dyn Fn(&action::HeaderOperations) -> Vec<NamedValue>| {
         let mut all = Vec::new();
         for level in levels {
-            let mut pairs: Vec<(String, String)> = entries(level)
+            let mut entries = entries(level);
+            // As written: names that differ in case only are in a fixed order too.
+            entries.sort_by(|a, b| a.name.value.cmp(&b.name.value));
+            let entries = entries
                 .into_iter()
                 // The Host header is rewritten, and an empty value changes nothing (VS-HDR-08).
-                .filter(|entry| !entry.is_authority() && !entry.value.is_empty())
-                .map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value))
-                .collect();
-            pairs.sort();
-            all.extend(pairs);
+                .filter(|entry| !entry.is_authority() && !entry.value.is_empty());
+            all.extend(entries.map(|entry| (entry.name.value.to_ascii_lowercase(), entry.value.value)));
         }
         all
     };
@@ -343,6 +297,7 @@ fn destination(
     let target = Target::new(input, &route.destination, &service.meta.namespace, port);
     config::Destination {
         auto_sni: target.has_auto_sni(input),
+        dial: target.dial(input),
         cluster: target.cluster,
         weight: weight(route),
         authority: route.headers.request.authority().map(|authority| authority.value.clone()),
@@ -422,7 +377,47 @@ pub(super) fn check(
             }
             let field = format!("{field}.route[{route_index}].destination");
             check_destination(input, &service.meta, &route.destination, Purpose::Route, &field, diagnostics);
+            check_dialled_host(input, service, http, route, &field, diagnostics);
         }
+    }
+}
+
+/// Requests whose host is dialled and can't be: the destination stands for the names below a
+/// wildcard, and the Host header comes to none of them.
+fn check_dialled_host(
+    input: &Input<'_>,
+    service: &VirtualService,
+    http: &HttpRoute,
+    route: &RouteDestination,
+    field: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    let listeners = input.options.envoy.listeners.iter();
+    let dial = listeners
+        .map(|listener| listener.port)
+        .find_map(|port| Target::new(input, &route.destination, &service.meta.namespace, port).dial(input));
+    let Some(dial) = dial else { return };
+    let rewrite = http.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref());
+    let written = rewrite.or(http.headers.request.authority()).or(route.headers.request.authority());
+    let hosts: Vec<String> = match written {
+        Some(authority) => {
+            let host = without_port(authority.as_bytes());
+            vec![String::from_utf8_lossy(host).to_ascii_lowercase()]
+        }
+        None => service.hosts.iter().map(|host| expand(host, &service.meta.namespace)).collect(),
+    };
+    for host in hosts.iter().filter(|host| !overlaps(&dial.host, host)) {
+        diagnostics.push(
+            Diagnostic::warning(
+                "host-not-below-wildcard",
+                format!("`{host}` is not below `{}`, so that requests are refused with 502", dial.host),
+            )
+            .resource(service.meta.title())
+            .at(route.destination.host.span)
+            .field(field)
+            .rule("SE-R-07")
+            .help("the host of the request is dialled there; rewrite `authority` to the one that is meant"),
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
-use crate::plan::{Input, cluster_name, routes};
+use crate::plan::destinations::Target;
+use crate::plan::{Input, routes};
 use crate::registry::{Service, is_exported_to};
 use crate::resource::VirtualService;
 use crate::source::Span;
@@ -232,13 +233,13 @@ impl<'a, 'i> PortTable<'a, 'i> {
             } else {
                 self.input.http_port_of_tls_service(known)
             };
-            let route = port.map(|port| Route {
+            let route = port.map(|port| Target::of_service(known, port)).map(|target| Route {
                 name: "default".to_owned(),
                 matcher: RouteMatch::default(),
                 route: RouteAction {
-                    cluster: Some(cluster_name(known.host, port)),
-                    auto_sni: super::clusters::upstream_tls(self.input, known, port)
-                        .is_some_and(|tls| tls.sni.is_none()),
+                    auto_sni: target.has_auto_sni(self.input),
+                    dial: target.dial(self.input),
+                    cluster: Some(target.cluster),
                     ..RouteAction::default()
                 },
             });

@@ -131,7 +131,7 @@ pub struct Retries {
     pub span: Span,
 }
 
-pub(super) fn retries(node: &Node) -> Retries {
+pub(crate) fn retries(node: &Node) -> Retries {
     Retries {
         attempts: int(node.get("attempts")),
         per_try_timeout: milliseconds(node.get("perTryTimeout")),
@@ -196,14 +196,15 @@ pub(super) fn fault(node: &Node) -> Fault {
     Fault { delay, abort, span: node.span }
 }
 
-/// A percentage as parts of a million (VS-FAULT-04); `{}` is 0.
+/// A percentage as parts of a million (VS-FAULT-04); `{}` is 0. What is less than one part is cut
+/// off, as in Istio.
 pub(super) fn per_million(node: Option<&Node>) -> Option<u32> {
     let value = node?.get("value");
     let percent = match value.map(|value| &value.value) {
         Some(Value::Float(percent)) => *percent,
         _ => value.and_then(Node::as_int).map_or(0.0, |percent| percent as f64),
     };
-    Some((percent.clamp(0.0, 100.0) * 10_000.0).round() as u32)
+    Some((percent.clamp(0.0, 100.0) * 10_000.0) as u32)
 }
 
 /// Number of a status of gRPC, by its name.

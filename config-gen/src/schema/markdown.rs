@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::Ty;
 use super::kinds::{KINDS, VERSIONS, Verdict};
-use super::metadata::DOCUMENT;
-use super::{Field, MESH_CONFIG, Object, Support, Ty, tables};
+use super::rows::{ANY_KIND, MESH_CONFIG_KIND, Row, rows};
 
 const GENERATED: &str = "<!-- Generated from config-gen/src/schema; refresh with `UPDATE=1 cargo test -p portolan-config-gen --test input`. -->\n";
+
+const FIELDS: &str = "<!-- Generated from config-gen/src/schema; refresh with `UPDATE=1 cargo test -p portolan-config-gen --test fields`. -->\n";
 
 /// What becomes of every kind.
 pub fn kinds() -> String {
@@ -36,92 +38,44 @@ The versions of `networking.istio.io` that are read are {}.
     out
 }
 
-/// What becomes of every field of the kinds that are read.
-pub fn fields() -> String {
+/// What becomes of every field; `test` names the test that shows it.
+pub fn fields(test: impl Fn(&Row) -> String) -> String {
     let mut out = format!(
-        "{GENERATED}
+        "{FIELDS}
 # Fields
 
-What `config-gen` makes of each field. A refused field is an error: leaving it out would change what happens. The
-fields below a refused field are refused with it and not listed. IDs refer to the specification.
+What `config-gen` makes of each field, of all kinds that are read, and the test that shows it. A refused field is an
+error: leaving it out would change what happens. What is below a field that is refused, ignored or approximated
+shares its fate and is not listed. `{ANY_KIND}` is what all kinds have, `{MESH_CONFIG_KIND}` what is read with
+`--mesh-config`. IDs refer to the specification.
+
+The test of a translated field is a case of `testdata/` that fails without the field. Where there is none, other
+things are generated from the resources in `config-gen/tests/fields` without it, and the test in Rust of what the
+field does is named, if there is one. Ignored fields stand there too, and change nothing. Refused fields have their
+message in `config-gen/tests/input`.
+
+| kind | field | type | result | why | ID | test |
+| --- | --- | --- | --- | --- | --- | --- |
 "
     );
-    out.push_str(
-        "\n## Every kind\n\n| field | type | result | why | ID |\n| --- | --- | --- | --- | --- |\n",
-    );
-    rows(&mut out, &DOCUMENT, "");
-    for (kind, table) in tables() {
-        let _ = write!(
+    for row in rows() {
+        let value = row.choice.map_or(String::new(), |choice| format!(": {choice}"));
+        let _ = writeln!(
             out,
-            "\n## {kind}\n\n| field | type | result | why | ID |\n| --- | --- | --- | --- | --- |\n"
+            "| {} | `{}{value}` | {} | {} | {} | {} | {} |",
+            row.kind,
+            row.path,
+            row.ty,
+            row.support.name(),
+            row.support.reason(),
+            row.rule,
+            test(&row)
         );
-        rows(&mut out, table, "spec");
     }
-    out.push_str(
-        "
-## MeshConfig
-
-Read with `--mesh-config`: the document itself, or Istio's `ConfigMap` with it in `data.mesh`.
-
-| field | type | result | why | ID |
-| --- | --- | --- | --- | --- |
-",
-    );
-    rows(&mut out, &MESH_CONFIG, "");
     out
 }
 
-fn rows(out: &mut String, object: &Object, path: &str) {
-    for field in object.fields {
-        row(out, field, path);
-    }
-}
-
-fn row(out: &mut String, field: &Field, path: &str) {
-    let (suffix, inner) = nested(field.ty);
-    let dot = if path.is_empty() { "" } else { "." };
-    let path = format!("{path}{dot}{}{suffix}", field.name);
-    let required = if field.required { ", required" } else { "" };
-    let _ = writeln!(
-        out,
-        "| `{path}` | {}{required} | {} | {} | {} |",
-        describe(field.ty),
-        field.support.name(),
-        field.support.reason(),
-        field.rule
-    );
-    if matches!(field.support, Support::Refused(_)) {
-        return;
-    }
-    if let Ty::Enum(choices) = field.ty {
-        for choice in choices {
-            let default = if field.default == Some(choice.name) { ", default" } else { "" };
-            let _ = writeln!(
-                out,
-                "| `{path}: {}` | value{default} | {} | {} | |",
-                choice.name,
-                choice.support.name(),
-                choice.support.reason()
-            );
-        }
-    }
-    if let Some(object) = inner {
-        rows(out, object, &path);
-    }
-}
-
-/// How a path goes on below a field, and the object there.
-fn nested(ty: Ty) -> (&'static str, Option<&'static Object>) {
-    match ty {
-        Ty::Object(object) => ("", Some(object)),
-        Ty::List { item: Ty::Object(object), .. } => ("[]", Some(object)),
-        Ty::List { .. } => ("[]", None),
-        Ty::Map { value: Ty::Object(object), .. } => (".*", Some(object)),
-        _ => ("", None),
-    }
-}
-
-fn describe(ty: Ty) -> String {
+pub(super) fn describe(ty: Ty) -> String {
     match ty {
         Ty::Bool => "boolean".to_owned(),
         Ty::String { .. } | Ty::Text => "string".to_owned(),

@@ -12,6 +12,7 @@ mod kubernetes_service;
 pub mod markdown;
 mod mesh_config;
 pub(crate) mod metadata;
+pub mod rows;
 mod service_entry;
 mod sidecar;
 pub(crate) mod suggest;

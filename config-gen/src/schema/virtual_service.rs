@@ -37,8 +37,11 @@ const HTTP_ROUTE: Object = object(&[
 ]);
 
 const HTTP_MATCH: Object = object(&[
-    field("name", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
-    field("statPrefix", STRING).ignored("it has no effect on routing").rule("VS-MATCH-35"),
+    // Part of the route's name, which logs and `explain` show.
+    field("name", STRING).rule("VS-ORD-05"),
+    field("statPrefix", STRING)
+        .ignored("it has no effect on routing; no statistics are kept by that name")
+        .rule("VS-MATCH-35"),
     field("uri", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-03"),
     field("ignoreUriCase", Ty::Bool).rule("VS-MATCH-09"),
     field("scheme", Ty::Object(&STRING_MATCH)).rule("VS-MATCH-10"),
@@ -109,7 +112,7 @@ const BODY: Object =
 const DELEGATE: Object =
     object(&[field("name", STRING).rule("VS-DEL-01"), field("namespace", STRING).rule("VS-DEL-01")]);
 
-const RETRIES: Object = object(&[
+pub(super) const RETRIES: Object = object(&[
     field("attempts", INT32).rule("VS-RETRY-03"),
     field("perTryTimeout", DURATION).rule("VS-RETRY-08"),
     field("backoff", DURATION).rule("VS-RETRY-11"),

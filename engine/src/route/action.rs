@@ -4,12 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError, Mode};
-use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, ResponseHeaders};
+use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, OriginalHost, ResponseHeaders};
 use crate::headers;
+use crate::refusal::Reason;
 use crate::request::Request;
+use crate::route::answer::Answer;
 use crate::route::cors::{Cors, Verdict};
+use crate::route::dial::Dial;
 use crate::route::fault::{Abort, Drawn, Fault};
-use crate::route::header::{self, Operations};
+use crate::route::header::{self, Changed, Operations};
 use crate::route::matcher::RouteMatcher;
 use crate::route::redirect::Redirect;
 use crate::route::rewrite::{PathRewrite, PathSubstitution};
@@ -19,8 +22,18 @@ use crate::route::router::Router;
 #[derive(Debug)]
 pub(crate) enum Action {
     Forward(ForwardAction),
-    Redirect { redirect: Redirect, details: String, response: Option<Arc<ResponseHeaders>> },
-    Respond { status: u16, body: Vec<u8>, details: String, response: Option<Arc<ResponseHeaders>> },
+    Redirect {
+        redirect: Redirect,
+        details: String,
+        response: Option<Arc<ResponseHeaders>>,
+    },
+    Respond {
+        status: u16,
+        body: Vec<u8>,
+        location: Option<Redirect>,
+        details: String,
+        response: Option<Arc<ResponseHeaders>>,
+    },
 }
 
 #[derive(Debug)]
@@ -53,9 +66,10 @@ enum Target {
 struct Destination {
     cluster: Option<String>,
     auto_sni: bool,
+    dial: Option<Dial>,
     authority: Option<String>,
-    /// One level after the other.
-    headers: Vec<Operations>,
+    /// Its own level, then the route's (VS-HDR-04); boxed, since few routes have either.
+    headers: Option<Box<[Operations; 2]>>,
     response: Option<Arc<ResponseHeaders>>,
 }
 
@@ -112,9 +126,18 @@ impl Action {
             };
             // These have none (RFC 9110, 15.3.5 and 15.4.5), and Envoy would send it.
             let body = if matches!(response.status, 204 | 304) { Vec::new() } else { body };
+            // Envoy says where what was created is, or where else to go: under the same address.
+            let location = match response.status {
+                201 | 300..=399 => {
+                    let same = config::Redirect { code: 301, ..config::Redirect::default() };
+                    Some(Redirect::new(same, &path)?)
+                }
+                _ => None,
+            };
             return Ok(Self::Respond {
                 status: response.status,
                 body,
+                location,
                 details: details(Cause::DirectResponse),
                 response: headers,
             });
@@ -125,38 +148,34 @@ impl Action {
     pub(crate) fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
         match self {
             Self::Forward(forward) => forward.apply(matcher, request),
-            Self::Redirect { redirect, details, response } => Decision::Respond(LocalReply {
-                status: redirect.code(),
-                cause: Cause::Redirected,
-                details: Cow::Borrowed(details),
-                headers: changed(
-                    vec![("location", redirect.location(matcher, request).into())],
-                    response.as_deref(),
-                ),
-                grpc_status: None,
-                body: Cow::Borrowed(b""),
-            }),
-            Self::Respond { status, body, details, response } => Decision::Respond(LocalReply {
-                status: *status,
-                cause: Cause::DirectResponse,
-                details: Cow::Borrowed(details),
-                headers: changed(Vec::new(), response.as_deref()),
-                grpc_status: None,
-                body: Cow::Borrowed(body),
-            }),
+            Self::Redirect { redirect, details, response } => {
+                let headers = vec![("location", redirect.location(matcher, request).into())];
+                Decision::Respond(LocalReply {
+                    status: redirect.code(),
+                    cause: Cause::Redirected,
+                    details: Cow::Borrowed(details),
+                    headers: Answer::new(redirect.code(), request, None)
+                        .changed(headers, response.as_deref()),
+                    grpc_status: None,
+                    body: Cow::Borrowed(b""),
+                })
+            }
+            Self::Respond { status, body, location, details, response } => {
+                let mut headers = Vec::new();
+                if let Some(redirect) = location {
+                    headers.push(("location", redirect.location(matcher, request).into()));
+                }
+                Decision::Respond(LocalReply {
+                    status: *status,
+                    cause: Cause::DirectResponse,
+                    details: Cow::Borrowed(details),
+                    headers: Answer::new(*status, request, None).changed(headers, response.as_deref()),
+                    grpc_status: None,
+                    body: Cow::Borrowed(body),
+                })
+            }
         }
     }
-}
-
-/// The headers of an answer, with what the route changes in them (VS-HDR-12).
-fn changed<'t>(
-    mut headers: Vec<(&'t str, Cow<'t, [u8]>)>,
-    response: Option<&'t ResponseHeaders>,
-) -> Vec<(&'t str, Cow<'t, [u8]>)> {
-    if let Some(response) = response {
-        response.apply(&mut headers);
-    }
-    headers
 }
 
 impl ForwardAction {
@@ -213,70 +232,93 @@ impl ForwardAction {
 
     fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
         let destination = self.target.choose(request.random);
+        let cluster = destination.and_then(|chosen| chosen.cluster.as_deref());
         let mut drawn = Drawn::default();
         if let Some((fault, details)) = self.fault.as_deref() {
             drawn = fault.draw(request.random);
             // An answer from here would come before the delay (GAP-08).
             if let Drawn { delay: None, abort: Some(abort) } = drawn {
+                let response = destination.and_then(|chosen| chosen.response.as_deref());
+                let answer = Answer::new(abort.status, request, cluster);
                 return Decision::Respond(LocalReply {
                     status: abort.status,
                     cause: Cause::Aborted,
                     details: Cow::Borrowed(details),
-                    headers: changed(Vec::new(), destination.and_then(|chosen| chosen.response.as_deref())),
+                    headers: answer.changed(Vec::new(), response),
                     grpc_status: abort.grpc_status,
                     // As Envoy's fault filter says it.
                     body: Cow::Borrowed(b"fault filter abort"),
                 });
             }
         }
-        let mut cors = None;
-        match self.cors.as_deref().map_or(Verdict::Other, |cors| cors.judge(request)) {
+        let (mut cors, mut preflight) = (None, None);
+        // What is aborted never gets as far (VS-FAULT-06).
+        let policy = self.cors.as_deref().filter(|_| drawn.abort.is_none());
+        match policy.map_or(Verdict::Other, |cors| cors.judge(request)) {
             Verdict::Other => {}
             Verdict::Allowed(origin, headers) => cors = Some((origin, headers)),
-            Verdict::Preflight(headers) => {
-                return Decision::Respond(LocalReply {
-                    status: 200,
-                    cause: Cause::Preflight,
-                    details: Cow::Borrowed(Cause::Preflight.as_str()),
-                    headers,
-                    grpc_status: None,
-                    body: Cow::Borrowed(b""),
-                });
+            Verdict::Preflight(headers) if drawn.delay.is_some() => preflight = Some(headers),
+            Verdict::Preflight(headers) => return Decision::Respond(LocalReply::preflight(headers)),
+        }
+        let chosen_authority = destination.and_then(|chosen| chosen.authority.as_deref());
+        let authority = self.authority.as_deref().or(chosen_authority);
+        let final_authority = authority.map_or(request.authority, str::as_bytes);
+        let mut dial = None;
+        if let Some(rule) = destination.and_then(|chosen| chosen.dial.as_ref()) {
+            dial = rule.apply(final_authority);
+            if dial.is_none() {
+                let reason = Reason::HostNotBelowWildcard;
+                return Decision::Respond(LocalReply::refuse(reason, final_authority));
             }
         }
-        let authority =
-            self.authority.as_deref().or_else(|| destination.and_then(|chosen| chosen.authority.as_deref()));
-        let final_authority = authority.map_or(request.authority, str::as_bytes);
         let mut headers = Vec::new();
-        for level in destination.map(|chosen| chosen.headers.as_slice()).unwrap_or_default() {
-            level.apply(request, &mut headers);
+        if let Some([own, of_route]) = destination.and_then(|chosen| chosen.headers.as_deref()) {
+            own.apply(request, &mut headers);
+            match chosen_authority {
+                // VS-HDR-10: by then the destination has done all of its own.
+                Some(authority) => {
+                    let replaced = [HeaderChange::Set(":authority", authority.as_bytes().into())];
+                    of_route.apply(&Changed::request(request, &replaced), &mut headers);
+                }
+                None => of_route.apply(request, &mut headers),
+            }
         }
         self.router.apply(request, &mut headers);
         if let Some(delay) = drawn.delay {
-            let mut set = |name: &'static str, value: &'_ str| {
-                headers.push(HeaderChange::Set(Cow::Borrowed(name), Cow::Owned(value.as_bytes().to_vec())));
+            let mut set = |name: &'static str, value: &str| {
+                headers.push(HeaderChange::Set(name, Cow::Owned(value.as_bytes().to_vec())));
             };
             set(headers::FAULT_DELAY, delay);
             if let Some(Abort { header: (name, value), .. }) = drawn.abort {
                 set(name, value);
+            } else if preflight.is_some() {
+                set(headers::FAULT_ABORT, "200");
             }
         }
         Decision::Forward(Forward {
-            cluster: destination.and_then(|chosen| chosen.cluster.as_deref()),
+            cluster,
             route: &self.state,
             authority,
+            original_host: match (&self.authority, chosen_authority) {
+                (_, None) => OriginalHost::Requested,
+                (Some(_), Some(chosen)) => OriginalHost::Chosen(chosen),
+                (None, Some(_)) => OriginalHost::Untold,
+            },
             path: self.path.as_ref().map(|rewrite| rewrite.apply(matcher.matched_length(request), request)),
             server_name: if destination.is_some_and(|destination| destination.auto_sni) {
                 without_trailing_dot(final_authority)
             } else {
                 None
             },
-            dial: None,
+            dial,
+            passed_through: false,
             unregistered: false,
             delayed: drawn.delay.is_some(),
             cors,
             headers,
-            response: destination.and_then(|chosen| chosen.response.as_ref()),
+            // Answers to preflight requests are none of the route's (VS-CORS-06).
+            response: destination.and_then(|chosen| chosen.response.as_ref()).filter(|_| preflight.is_none()),
+            preflight,
         })
     }
 }
@@ -292,6 +334,10 @@ fn target(
     let destinations = std::mem::take(&mut action.destinations);
     let request = std::mem::take(&mut action.request_headers);
     let response = std::mem::take(&mut action.response_headers);
+    let dial = action.dial.take();
+    if dial.is_some() && cluster.is_none() {
+        return error("dial", "has no use without `cluster`");
+    }
     if cluster.is_some() && !destinations.is_empty() {
         return error("destinations", "not allowed beside `cluster`");
     }
@@ -307,14 +353,12 @@ fn target(
     let request_path = format!("{path}.requestHeaders");
     let response_path = format!("{path}.responseHeaders");
     if destinations.is_empty() {
-        let headers = if request.is_empty() {
-            Vec::new()
-        } else {
-            vec![Operations::on_request(request, mode, &request_path)?]
-        };
+        let headers = [Operations::on_request(request, mode, &request_path)?, Operations::default()];
+        let headers = levels(headers);
         let one = Destination {
             cluster,
             auto_sni: action.auto_sni,
+            dial: Dial::new(dial, &format!("{path}.dial"))?,
             authority: None,
             headers,
             response: header::on_response(vec![(response, response_path)], mode)?,
@@ -337,15 +381,11 @@ fn target(
             ));
         }
         // The destination's level first, the route's second (VS-HDR-04).
-        let levels = [
-            (destination.request_headers, format!("{path}.requestHeaders")),
-            (request.clone(), request_path.clone()),
+        let headers = [
+            Operations::on_request(destination.request_headers, mode, &format!("{path}.requestHeaders"))?,
+            Operations::on_request(request.clone(), mode, &request_path)?,
         ];
-        let headers = levels
-            .into_iter()
-            .filter(|(operations, _)| !operations.is_empty())
-            .map(|(operations, path)| Operations::on_request(operations, mode, &path))
-            .collect::<Result<_, _>>()?;
+        let headers = levels(headers);
         let levels = vec![
             (destination.response_headers, format!("{path}.responseHeaders")),
             (response.clone(), response_path.clone()),
@@ -355,6 +395,7 @@ fn target(
             Destination {
                 cluster: Some(destination.cluster),
                 auto_sni: destination.auto_sni,
+                dial: Dial::new(destination.dial, &format!("{path}.dial"))?,
                 authority: destination.authority,
                 headers,
                 response: header::on_response(levels, mode)?,
@@ -365,6 +406,10 @@ fn target(
         return error("destinations", "the weights add up to 0");
     }
     Ok((Target::Weighted { destinations: list, sum }, action))
+}
+
+fn levels(levels: [Operations; 2]) -> Option<Box<[Operations; 2]>> {
+    (!levels.iter().all(Operations::is_empty)).then(|| Box::new(levels))
 }
 
 pub(super) fn has_blank_or_control(text: &str) -> bool {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError};
-use crate::decision::{HeaderChange, ResponseHeaders};
+use crate::decision::{HeaderChange, Headers};
 use crate::headers::ALLOW_ORIGIN;
 use crate::request::Request;
 use crate::route::matcher::StringMatcher;
@@ -14,19 +14,25 @@ use crate::route::matcher::StringMatcher;
 #[derive(Debug)]
 pub(crate) struct Cors {
     origins: Vec<StringMatcher>,
+    /// For preflight requests, whatever their origin.
     preflight: Vec<(&'static str, String)>,
-    response: Arc<ResponseHeaders>,
+    /// For requests of allowed origins.
+    response: Arc<[HeaderChange<'static>]>,
+    /// The same value is in both answers to them.
+    expose: Option<String>,
     ignore_unmatched_preflights: bool,
 }
+
+const EXPOSE: &str = "access-control-expose-headers";
 
 /// What a request is.
 pub(crate) enum Verdict<'t> {
     /// Nothing that CORS has to do with.
     Other,
     /// A preflight request, to be answered with these headers (VS-CORS-06).
-    Preflight(Vec<(&'t str, Cow<'t, [u8]>)>),
+    Preflight(Headers<'t>),
     /// A request from an allowed origin, which the response has to name.
-    Allowed(Vec<u8>, &'t Arc<ResponseHeaders>),
+    Allowed(Vec<u8>, &'t Arc<[HeaderChange<'static>]>),
 }
 
 impl Cors {
@@ -44,23 +50,27 @@ impl Cors {
             value => Ok(value.map(|value| (name, value))),
         };
         let credentials = credentials.map(|value| ("access-control-allow-credentials", value));
-        let expose = header("access-control-expose-headers", cors.expose_headers, "exposeHeaders")?;
+        let expose = header(EXPOSE, cors.expose_headers, "exposeHeaders")?;
         let preflight = [
             credentials.clone(),
             header("access-control-allow-methods", cors.allow_methods, "allowMethods")?,
             header("access-control-allow-headers", cors.allow_headers, "allowHeaders")?,
             header("access-control-max-age", cors.max_age, "maxAge")?,
         ];
-        let response = [credentials, expose].into_iter().flatten();
-        let response = response
-            .map(|(name, value)| HeaderChange::Set(Cow::Borrowed(name), Cow::Owned(value.into_bytes())))
-            .collect();
+        let response = [credentials, expose.clone()].into_iter().flatten();
+        let response =
+            response.map(|(name, value)| HeaderChange::Set(name, Cow::Owned(value.into_bytes()))).collect();
         Ok(Self {
             origins,
             preflight: preflight.into_iter().flatten().collect(),
-            response: Arc::new(ResponseHeaders::new(response)),
+            response,
+            expose: expose.map(|(_, value)| value),
             ignore_unmatched_preflights: cors.ignore_unmatched_preflights,
         })
+    }
+
+    fn preflight_headers(&self) -> impl Iterator<Item = (&str, Cow<'_, [u8]>)> {
+        self.preflight.iter().map(|(name, value)| (*name, Cow::Borrowed(value.as_bytes())))
     }
 
     pub(crate) fn judge(&self, request: &Request<'_>) -> Verdict<'_> {
@@ -76,14 +86,15 @@ impl Cors {
         match (allowed, is_preflight) {
             (true, false) => Verdict::Allowed(origin.to_vec(), &self.response),
             (true, true) => {
-                let mut headers: Vec<(&str, Cow<'_, [u8]>)> = vec![(ALLOW_ORIGIN, origin.to_vec().into())];
-                headers.extend(
-                    self.preflight.iter().map(|(name, value)| (*name, Cow::Borrowed(value.as_bytes()))),
-                );
+                let mut headers: Headers<'_> = vec![(ALLOW_ORIGIN, origin.to_vec().into())];
+                headers.extend(self.preflight_headers());
+                headers.extend(self.expose.iter().map(|value| (EXPOSE, Cow::Borrowed(value.as_bytes()))));
                 Verdict::Preflight(headers)
             }
-            // VS-CORS-05
-            (false, true) if self.ignore_unmatched_preflights => Verdict::Preflight(Vec::new()),
+            // VS-CORS-05: without a word on the origin.
+            (false, true) if self.ignore_unmatched_preflights => {
+                Verdict::Preflight(self.preflight_headers().collect())
+            }
             (false, _) => Verdict::Other,
         }
     }

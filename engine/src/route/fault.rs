@@ -1,6 +1,7 @@
 //! Faults on purpose (spec section 4.8).
 
 use crate::config::{self, ConfigError};
+use crate::headers;
 
 /// The checked form of a [`config::Fault`].
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Fault {
                 }
                 let header = match grpc_status {
                     Some(grpc) => ("x-envoy-fault-abort-grpc-request", grpc.to_string()),
-                    None => ("x-envoy-fault-abort-request", status.to_string()),
+                    None => (headers::FAULT_ABORT, status.to_string()),
                 };
                 Some((Abort { status, grpc_status, header }, share(per_million, "abort")?))
             }

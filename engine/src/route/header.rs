@@ -5,30 +5,17 @@ use std::sync::Arc;
 
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::{HeaderChange, ResponseHeaders};
-use crate::headers::{INTERNAL_PREFIX, is_forbidden};
-use crate::request::Request;
+use crate::headers::is_forbidden;
+use crate::route::format::{Message, Properties, Property, Value};
 
 /// The changes of one level: all removals, then all that is set, then all that is added
 /// (VS-HDR-02).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Operations {
+    on_request: bool,
     remove: Vec<String>,
     set: Vec<(String, Value)>,
     add: Vec<(String, Value)>,
-}
-
-/// The value of a header.
-#[derive(Debug)]
-enum Value {
-    Fixed(String),
-    Format(Vec<Part>),
-}
-
-#[derive(Debug)]
-enum Part {
-    Text(String),
-    /// `%REQ(X?Y)%`: a request header, or else another one.
-    Request(String, Option<String>),
 }
 
 impl Operations {
@@ -72,6 +59,7 @@ impl Operations {
         };
         let remove = operations.remove.into_iter().enumerate();
         Ok(Self {
+            on_request,
             remove: remove
                 // Removing what a client must not send is allowed, and has happened before.
                 .map(|(index, key)| {
@@ -90,19 +78,32 @@ impl Operations {
         })
     }
 
-    /// Appends what is to be done with `request`, after what `changes` has already.
-    pub(crate) fn apply<'t>(&'t self, request: &Request<'_>, changes: &mut Vec<HeaderChange<'t>>) {
-        changes.extend(self.remove.iter().map(|name| HeaderChange::Remove(Cow::Borrowed(name))));
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Names of the headers of the request that values are composed from.
+    pub(crate) fn request_headers(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().chain(&self.add).flat_map(|(_, value)| value.request_headers())
+    }
+
+    /// Appends what is to be done with `message`, after what `changes` has already.
+    pub(crate) fn apply<'t>(&'t self, message: &dyn Message, changes: &mut Vec<HeaderChange<'t>>) {
+        changes.extend(self.remove.iter().map(|name| HeaderChange::Remove(name)));
         // Values are composed from the headers as they are here (VS-HDR-10).
         let seen = changes.len();
+        let compose = |value: &'t Value, changes: &[HeaderChange<'t>]| {
+            let changes = changes.get(..seen).unwrap_or_default();
+            value.compose(&Changed { message, on_request: self.on_request, changes })
+        };
         for (name, value) in &self.set {
-            if let Some(value) = value.compose(request, changes.get(..seen).unwrap_or_default()) {
-                changes.push(HeaderChange::Set(Cow::Borrowed(name), value));
+            if let Some(value) = compose(value, changes) {
+                changes.push(HeaderChange::Set(name, value));
             }
         }
         for (name, value) in &self.add {
-            if let Some(value) = value.compose(request, changes.get(..seen).unwrap_or_default()) {
-                changes.push(HeaderChange::Add(Cow::Borrowed(name), value));
+            if let Some(value) = compose(value, changes) {
+                changes.push(HeaderChange::Add(name, value));
             }
         }
     }
@@ -114,122 +115,64 @@ pub(crate) fn on_response(
     levels: Vec<(config::HeaderOperations, String)>,
     mode: Mode,
 ) -> Result<Option<Arc<ResponseHeaders>>, ConfigError> {
-    let mut changes = Vec::new();
-    for (operations, path) in levels {
-        let Operations { remove, set, add } = Operations::new(operations, false, mode, &path)?;
-        let fixed = |value: Value| match value {
-            Value::Fixed(text) => text,
-            // Not accepted in responses.
-            Value::Format(_) => String::new(),
-        };
-        changes.extend(remove.into_iter().map(|name| HeaderChange::Remove(Cow::Owned(name))));
-        changes.extend(
-            set.into_iter().map(|(name, value)| {
-                HeaderChange::Set(Cow::Owned(name), Cow::Owned(fixed(value).into_bytes()))
-            }),
-        );
-        changes.extend(
-            add.into_iter().map(|(name, value)| {
-                HeaderChange::Add(Cow::Owned(name), Cow::Owned(fixed(value).into_bytes()))
-            }),
-        );
-    }
-    Ok((!changes.is_empty()).then(|| Arc::new(ResponseHeaders::new(changes))))
+    let levels = levels
+        .into_iter()
+        .map(|(operations, path)| Operations::new(operations, false, mode, &path))
+        .filter(|level| !level.as_ref().is_ok_and(Operations::is_empty))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((!levels.is_empty()).then(|| Arc::new(ResponseHeaders::new(levels))))
 }
 
-/// What is wrong with `text` as the value of a header that a route sets on a request, or else
-/// on a response (VS-HDR-09, GAP-07).
-pub fn check_value(text: &str, on_request: bool) -> Result<(), String> {
-    Value::new(text, on_request).map(drop)
-}
-
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-impl Value {
-    /// Reads `text`: `%%` is a percent sign, `%REQ(X)%` a header of the request (VS-HDR-09,
-    /// GAP-07).
-    fn new(text: &str, on_request: bool) -> Result<Self, String> {
-        // A line break would end the header (response splitting).
-        if text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-            return Err("the value must not hold control characters".to_owned());
-        }
-        let mut parts = Vec::new();
-        let mut fixed = String::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('%') {
-            fixed.push_str(before);
-            let (operator, after) = after.split_once('%').ok_or("a single `%` must be written as `%%`")?;
-            rest = after;
-            if operator.is_empty() {
-                fixed.push('%');
-                continue;
-            }
-            let argument = operator.strip_prefix("REQ(").and_then(|argument| argument.strip_suffix(')'));
-            let Some(argument) = argument.filter(|_| on_request) else {
-                return Err(format!("the operator `%{operator}%` is not supported here"));
-            };
-            let (name, other) = match argument.split_once('?') {
-                Some((name, other)) => (name, Some(other.to_ascii_lowercase())),
-                None => (argument, None),
-            };
-            let known = |name: &str| is_header_name(name.strip_prefix(':').unwrap_or(name));
-            if !known(name) || !other.as_deref().is_none_or(known) {
-                return Err(format!("`%{operator}%` names no header"));
-            }
-            if !fixed.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut fixed)));
-            }
-            parts.push(Part::Request(name.to_ascii_lowercase(), other));
-        }
-        fixed.push_str(rest);
-        if parts.is_empty() {
-            return Ok(Self::Fixed(fixed));
-        }
-        if !fixed.is_empty() {
-            parts.push(Part::Text(fixed));
-        }
-        Ok(Self::Format(parts))
+/// A message to which changes have been made.
+#[derive(Debug)]
+pub(crate) struct Changed<'a> {
+    message: &'a dyn Message,
+    /// Which of its headers were changed.
+    on_request: bool,
+    changes: &'a [HeaderChange<'a>],
+}
+
+impl<'a> Changed<'a> {
+    pub(crate) fn request(message: &'a dyn Message, changes: &'a [HeaderChange<'a>]) -> Self {
+        Self { message, on_request: true, changes }
     }
 
-    /// The value for `request`, to which `changes` have been made; none where it is empty
-    /// (VS-HDR-08).
-    fn compose<'t>(&'t self, request: &Request<'_>, changes: &[HeaderChange<'t>]) -> Option<Cow<'t, [u8]>> {
-        let parts = match self {
-            Self::Fixed(text) => return Some(Cow::Borrowed(text.as_bytes())),
-            Self::Format(parts) => parts,
-        };
-        let mut value = Vec::new();
-        for part in parts {
-            match part {
-                Part::Text(text) => value.extend_from_slice(text.as_bytes()),
-                Part::Request(name, other) => {
-                    let found = current(request, changes, name)
-                        .or_else(|| current(request, changes, other.as_deref()?));
-                    value.extend_from_slice(found.unwrap_or_default());
-                }
-            }
-        }
-        (!value.is_empty()).then_some(Cow::Owned(value))
+    /// The first value of header `name`, which was `value`.
+    fn current(&self, name: &str, value: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
+        self.changes.iter().fold(value, |value, change| match change {
+            HeaderChange::Remove(changed) if *changed == name => None,
+            HeaderChange::Set(changed, new) if *changed == name => Some(Cow::Borrowed(new)),
+            HeaderChange::Add(changed, new) if *changed == name => value.or(Some(Cow::Borrowed(new))),
+            _ => value,
+        })
     }
 }
 
-/// The first value of header `name` after `changes`.
-fn current<'a>(request: &Request<'a>, changes: &'a [HeaderChange<'_>], name: &str) -> Option<&'a [u8]> {
-    // Envoy knows the Host header by its name in HTTP/2.
-    let name = if name == "host" { ":authority" } else { name };
-    let hidden = name.starts_with(INTERNAL_PREFIX) || is_forbidden(name.as_bytes(), Mode::Proxy);
-    let line = request.headers.iter().find(|(known, _)| *known == name.as_bytes());
-    let mut value = line.filter(|_| !hidden).map(|(_, value)| *value);
-    for change in changes {
-        match change {
-            HeaderChange::Remove(changed) if changed == name => value = None,
-            HeaderChange::Set(changed, new) if changed == name => value = Some(new),
-            HeaderChange::Add(changed, new) if changed == name => value = value.or(Some(new)),
-            _ => {}
-        }
+impl Message for Changed<'_> {
+    fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        // Envoy knows the Host header by its name in HTTP/2.
+        let name = if name == "host" { ":authority" } else { name };
+        let value = self.message.request_header(name);
+        if self.on_request { self.current(name, value) } else { value }
     }
-    value
+
+    fn response_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = self.message.response_header(name);
+        if self.on_request { value } else { self.current(name, value) }
+    }
+}
+
+impl Properties for Changed<'_> {
+    fn text(&self, property: Property) -> Option<Vec<u8>> {
+        self.message.text(property)
+    }
+
+    fn number(&self, property: Property) -> Option<i64> {
+        self.message.number(property)
+    }
 }

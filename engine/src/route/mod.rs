@@ -1,8 +1,11 @@
 //! The routes of one virtual host, ready to be matched.
 
 mod action;
+mod answer;
 mod cors;
+mod dial;
 mod fault;
+pub(crate) mod format;
 pub(crate) mod header;
 mod index;
 mod literals;

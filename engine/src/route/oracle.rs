@@ -258,7 +258,7 @@ pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
             authority: choices.one(&["a", "A", "a:80"]).as_bytes(),
             path: &path,
             headers: &headers,
-            random: 0,
+            ..Request::default()
         };
         let mut chosen = Chosen::default();
         let decided = table.decide(&request, &mut chosen).is_some();

@@ -70,7 +70,7 @@ impl Router {
 }
 
 fn set<'t>(name: &'static str, value: Cow<'t, [u8]>) -> HeaderChange<'t> {
-    HeaderChange::Set(Cow::Borrowed(name), value)
+    HeaderChange::Set(name, value)
 }
 
 /// How long the client of gRPC would wait, in milliseconds; none for other requests, and where

@@ -190,7 +190,7 @@ fn faults_of_routes_are_named_by_path() {
 fn asked(matchers: Vec<RouteMatch>, request: &Request<'_>) -> (usize, Option<usize>) {
     let mut matchers: Vec<RouteMatcher> =
         matchers.into_iter().map(|matcher| RouteMatcher::new(matcher, "match").unwrap()).collect();
-    let index = index::Index::new(matchers.iter_mut());
+    let index = Index::new(matchers.iter_mut());
     let mut asked = 0;
     let found = index.first(request, |route, _| {
         asked += 1;
