@@ -111,7 +111,7 @@ struct PortTable<'a, 'i> {
     taken: BTreeMap<String, String>,
 }
 
-/// A VirtualService with its routes for one port.
+/// A VirtualService with its routes for one port; without any, it answers for no host (VH-13).
 type WithRoutes<'v> = (&'v VirtualService, Vec<Route>);
 
 /// A VirtualService that came too late, for which host, and who was first.
@@ -141,7 +141,6 @@ impl<'a, 'i> PortTable<'a, 'i> {
             .iter()
             .filter(|service| input.scope.imports(service, port))
             .map(|service| (*service, routes::build(input, service, port)))
-            .filter(|(_, routes)| !routes.is_empty())
             .collect();
         let mut losers = Vec::new();
         let plain = table.add_routed(&with_routes, &mut losers);
@@ -159,7 +158,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
                 diagnostics.push(
                     Diagnostic::warning(
                         "host-already-routed",
-                        format!("`{host}` is answered by {winner}; this has no effect there"),
+                        format!("`{host}` belongs to {winner}; this has no effect there"),
                     )
                     .resource(loser.meta.title())
                     .at(loser.meta.name.span)
@@ -260,7 +259,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
     /// Hosts that only VirtualServices name (VH-06, VH-15, GAP-01).
     fn add_unregistered<'v>(&mut self, services: &[WithRoutes<'v>], losers: &mut Vec<Loser<'v>>) {
         let options = self.input.options;
-        let mut ordered: Vec<_> = services.iter().collect();
+        let mut ordered: Vec<_> = services.iter().filter(|(_, routes)| !routes.is_empty()).collect();
         if options.profile == Profile::Standalone {
             // The client's own namespace first; otherwise the order stays.
             ordered.sort_by_key(|(service, _)| service.meta.namespace != options.client_namespace);
@@ -377,6 +376,9 @@ impl<'a, 'i> PortTable<'a, 'i> {
 
 /// The VirtualService for `known`: exact before wildcard, long before short; among equals the
 /// first wins, and the others are losers.
+///
+/// One without routes here still keeps less specific ones away, and other ones of its wildcard
+/// (VH-13, VH-16); only of those with the exact host it is no hindrance, as it has no virtual host.
 fn most_specific<'s, 'v>(
     services: &'s [WithRoutes<'v>],
     known: &str,
@@ -390,13 +392,12 @@ fn most_specific<'s, 'v>(
     });
     let mut candidates: Vec<_> = candidates.collect();
     candidates.sort_by_key(|(host, _, _)| (host.starts_with('*'), std::cmp::Reverse(host.len())));
+    let best = candidates.first()?.0.clone();
+    candidates.retain(|(host, _, routes)| *host == best && (best.starts_with('*') || !routes.is_empty()));
     let mut candidates = candidates.into_iter();
-    let (host, service, routes) = candidates.next()?;
+    let (_, service, routes) = candidates.next()?;
     let winner = service.meta.title();
-    losers.extend(
-        candidates
-            .filter(|(other, _, _)| *other == host)
-            .map(|(other, late, _)| (late, other, winner.clone())),
-    );
-    Some((service, routes))
+    let late = candidates.filter(|(_, _, routes)| !routes.is_empty());
+    losers.extend(late.map(|(host, late, _)| (late, host, winner.clone())));
+    (!routes.is_empty()).then_some((service, routes))
 }
