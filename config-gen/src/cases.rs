@@ -22,9 +22,10 @@ use crate::options::Profile;
 pub use compare::{Mismatch, Seen};
 pub use effects::{Effects, Headers, Lines, Retries, RetryPolicy, WantedEffects, WantedLines};
 pub use generated::{Finding, WantedFinding, WantedOutput};
+pub(crate) use message::{Client, Response};
 pub use outcome::{Outcome, Report, TestResult};
 pub use read::load;
-pub(crate) use run::decide;
+pub(crate) use read::{Listed, requests};
 pub use run::{Prepared, prepare, run, shares_mismatches};
 pub use setup::{Group, Setup};
 

@@ -6,17 +6,18 @@ mod test;
 mod write;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
-use crate::input;
+use crate::input::{self, Read};
 use crate::mesh_config::{self, MeshConfig};
 use crate::plan::Plan;
 use crate::report;
 use crate::source::Sources;
+use crate::typed::Meaning;
 use arguments::{Arguments, Command, Generate};
 
 /// How the program ends.
@@ -65,26 +66,11 @@ fn run(arguments: &Generate) -> Status {
             return Status::Usage;
         }
     };
-    let sources = match read_sources(&arguments.files) {
-        Ok(sources) => sources,
+    let read = read_resources(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning);
+    let (read, mesh) = match read {
+        Ok(read) => read,
         Err(status) => return status,
     };
-    let mut read = input::read(sources, &arguments.meaning.read_options());
-    let mut mesh = MeshConfig::default();
-    if let Some(path) = &arguments.mesh_config {
-        match input::files::collect(std::slice::from_ref(path)) {
-            Ok(found) => {
-                for file in found.files() {
-                    mesh = mesh_config::read(found.name(file), found.text(file), &mut read);
-                }
-            }
-            Err(error) => {
-                complain(&error.to_string());
-                return Status::Unreadable;
-            }
-        }
-    }
-    mesh.apply(&mut read);
     let options = mesh.options(arguments.options(), &read);
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
     let mut diagnostics = read.diagnostics.clone();
@@ -152,6 +138,25 @@ fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_field
     if !counts.is_empty() {
         eprintln!("{}", counts.join(", "));
     }
+}
+
+/// Reads the resources, and what a MeshConfig makes of them.
+fn read_resources(
+    files: &[PathBuf],
+    mesh_config: Option<&Path>,
+    meaning: &Meaning,
+) -> Result<(Read, MeshConfig), Status> {
+    let sources = read_sources(files)?;
+    let mut read = input::read(sources, &meaning.read_options());
+    let mut mesh = MeshConfig::default();
+    if let Some(path) = mesh_config {
+        let found = read_sources(&[path.to_owned()])?;
+        for file in found.files() {
+            mesh = mesh_config::read(found.name(file), found.text(file), &mut read);
+        }
+    }
+    mesh.apply(&mut read);
+    Ok((read, mesh))
 }
 
 /// Reads the files that were named, or says which one can't be read, and why.

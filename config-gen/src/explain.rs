@@ -1,21 +1,75 @@
 //! Why a request is decided as it is, for a person who wrote the rules.
 //!
-//! Nothing is matched here: the engine decides, and its trace says how.
+//! Nothing is matched here: the engine decides, and says how when it is asked in the right way.
 
-mod render;
+mod bypassed;
+mod change;
+mod data;
+mod lost;
+mod outcome;
+mod text;
 mod tls;
 
-use portolan_engine::config::{Config, RouteMatch, StringMatch, VirtualHost};
-use portolan_engine::{Condition, ConfigError, Engine, Event, Trace};
+use portolan_engine::config::{Config, Route, VirtualHost};
+use portolan_engine::{ConfigError, Engine, Event, Trace};
 
-use crate::cases::{self, Request, Seen, UpstreamReply};
-use crate::emit::PASSTHROUGH_CLUSTER;
-use crate::options::Profile;
-use crate::plan::{Places, Plan};
+use crate::cases::Request;
+use crate::connection_manager::{as_seen_by_engine, receive};
+use crate::diagnostic::Diagnostic;
+use crate::options::{Options, Profile};
+use crate::plan::Plan;
 use crate::source::Span;
 
-pub use render::Answer;
+pub use bypassed::Bypassed;
+pub use change::Change;
+pub(crate) use data::report as report_data;
+pub use lost::{FailedCondition, Lost};
+pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
+pub(crate) use text::report as report_text;
+pub(crate) use tls::explain_tcp;
 pub use tls::{Chain, explain as explain_tls};
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// A request in plaintext, CONNECT included.
+    Http(Request),
+    /// A TLS connection to a host.
+    Tls {
+        /// The host of the URL, which the client sends as the server name.
+        host: String,
+        /// The port of the listener.
+        port: u16,
+    },
+    /// A connection of another protocol.
+    Tcp {
+        /// Address and port as typed.
+        target: String,
+        /// The port of the listener.
+        port: u16,
+    },
+}
+
+impl Asked {
+    /// The port of the listener that takes it.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Http(request) => request.port,
+            Self::Tls { port, .. } | Self::Tcp { port, .. } => *port,
+        }
+    }
+}
+
+/// What one profile says.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// To a plaintext request.
+    Http(Box<Explanation>),
+    /// To a connection.
+    Connection(Profile, Chain),
+    /// Nothing: its rules have errors, so that nothing is generated.
+    Errors(Profile, Vec<Diagnostic>),
+}
 
 /// A name, and where it comes from, as far as that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +86,9 @@ pub struct Explanation {
     /// Whose reading it is; none for a plugin config, which doesn't say.
     pub profile: Option<Profile>,
     /// The decision.
-    pub seen: Seen,
-    /// The cluster isn't in the plan, so that the client gets 503.
-    pub cluster_missing: bool,
+    pub outcome: Outcome,
+    /// The path that rules saw, where Envoy normalized it before.
+    pub normalized_path: Option<Vec<u8>>,
     /// What virtual hosts are looked up by.
     pub host: String,
     /// The virtual host, or what is known instead.
@@ -43,11 +97,15 @@ pub struct Explanation {
     pub route: Option<Named>,
     /// The routes before it, or all, in their order.
     pub lost: Vec<Lost>,
+    /// Where nothing serves the host, what names it all the same.
+    pub bypassed: Vec<Bypassed>,
 }
 
 /// What the lookup of the host came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
+    /// Envoy answers before the filter sees the request.
+    NotAsked,
     /// Not looked up: the authority is not one host.
     NoHost,
     /// No virtual host has it on this port.
@@ -59,108 +117,126 @@ pub enum Found {
     VirtualHost {
         /// The resource.
         named: Named,
+        /// The domain by which it has the host.
+        domain: String,
         /// No ServiceEntry has the host (GAP-01).
         unregistered: bool,
     },
 }
 
-/// A route that didn't match, and its first condition that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
-    /// The route.
-    pub route: Named,
-    /// On what, such as `path` or `header x-user`.
-    pub condition: String,
-    /// What it asks for, such as `prefix /a`.
-    pub wanted: String,
-    /// What the request has; none where it hasn't any.
-    pub got: Option<String>,
-    /// How many kinds of conditions held before this one.
-    rank: u8,
+/// Answers questions about one config.
+#[derive(Debug)]
+pub struct Explainer<'a> {
+    config: Config,
+    engine: Engine,
+    /// What the config was made from, where that is known.
+    origin: Option<(&'a Plan, &'a Options)>,
+    /// The random number of every request. None: no fault happens that doesn't always, and of
+    /// several destinations it is the one with the largest share.
+    draw: Option<u64>,
 }
 
-/// Explains what `config` makes of `request`. `plan` is what the config was made from, where that
-/// is known.
-///
-/// # Errors
-///
-/// What is wrong with the config.
-pub fn explain(
-    config: &Config,
-    plan: Option<&Plan>,
-    profile: Option<Profile>,
-    request: &Request,
-) -> Result<Explanation, ConfigError> {
-    // The config as it is first, for the names in its errors.
-    Engine::new(config.clone())?;
-    let engine = Engine::new(numbered(config))?;
-    let mut steps = Steps::default();
-    let (seen, _) = cases::decide(&engine, request, &UpstreamReply::default(), &mut steps);
-    let places = plan.map(|plan| &plan.places);
-    let virtual_host = steps.virtual_host.and_then(|index| config.virtual_hosts.get(index));
-    let matched = steps.matched.zip(virtual_host).and_then(|(index, host)| host.routes.get(index));
-    let cluster_missing = match (&seen, plan) {
-        (Seen::Forwarded { cluster: Some(cluster), .. }, Some(plan)) => {
-            cluster != PASSTHROUGH_CLUSTER && !plan.clusters.iter().any(|known| known.name == *cluster)
+impl<'a> Explainer<'a> {
+    /// Checks the config, which may come from a plan with these options.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the config.
+    pub fn new(
+        config: Config,
+        origin: Option<(&'a Plan, &'a Options)>,
+        draw: Option<u64>,
+    ) -> Result<Self, ConfigError> {
+        // As it is first, for the names in its errors.
+        Engine::new(config.clone())?;
+        let mut known = numbered(&config);
+        if draw.is_none() {
+            leave_nothing_to_chance(&mut known);
         }
-        _ => false,
-    };
-    let mut lost = Vec::new();
-    if let Some(host) = virtual_host {
-        let mut alone = config.clone();
-        alone.virtual_hosts = vec![VirtualHost { ports: Vec::new(), ..host.clone() }];
-        for route in host.routes.iter().take(steps.matched.unwrap_or(host.routes.len())) {
-            for host in &mut alone.virtual_hosts {
-                host.routes = vec![route.clone()];
-            }
-            let name = named_route(places, host, &route.name);
-            lost.extend(lost_route(&alone, name, &route.matcher, request)?);
-        }
+        Ok(Self { engine: Engine::new(known)?, config, origin, draw })
     }
-    Ok(Explanation {
-        profile,
-        seen,
-        cluster_missing,
-        host: steps.host,
-        virtual_host: match (virtual_host, steps.nothing) {
-            (Some(host), _) => Found::VirtualHost {
-                named: Named {
-                    name: host.name.clone(),
-                    span: places.and_then(|places| places.resource(&host.name)),
-                },
-                unregistered: host.unregistered,
-            },
-            (None, Some(on_another_port)) => Found::Nothing { on_another_port },
-            (None, None) => Found::NoHost,
-        },
-        route: matched.zip(virtual_host).map(|(route, host)| named_route(places, host, &route.name)),
-        lost,
-    })
-}
 
-impl Explanation {
-    /// Whether both come to the same for the request. What a refusal says to the client isn't
-    /// looked at: in profile istio it always says nothing.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        match (&self.seen, &other.seen) {
-            (
-                Seen::Answered { status, reason, .. },
-                Seen::Answered { status: other_status, reason: other_reason, .. },
-            ) => status == other_status && reason == other_reason,
-            (
-                Seen::Forwarded { cluster, authority, path, dials, .. },
-                Seen::Forwarded {
-                    cluster: other_cluster,
-                    authority: other_authority,
-                    path: other_path,
-                    dials: other_dials,
-                    ..
-                },
-            ) => {
-                (cluster, authority, path, dials) == (other_cluster, other_authority, other_path, other_dials)
+    /// Explains what becomes of `sent`.
+    ///
+    /// # Errors
+    ///
+    /// None with a config that was checked.
+    pub fn explain(&self, sent: &Request) -> Result<Explanation, ConfigError> {
+        let profile = self.origin.map(|(_, options)| options.profile);
+        let request = match receive(sent) {
+            Ok(request) => request,
+            Err(refused) => {
+                return Ok(Explanation {
+                    profile,
+                    outcome: Outcome::refused_by_envoy(refused.status, refused.details),
+                    normalized_path: None,
+                    host: String::new(),
+                    virtual_host: Found::NotAsked,
+                    route: None,
+                    lost: Vec::new(),
+                    bypassed: Vec::new(),
+                });
             }
-            (one, other) => one == other,
-        }
+        };
+        let steps = self.steps(&request, self.draw.unwrap_or(0));
+        let virtual_host = steps.virtual_host.and_then(|index| self.config.virtual_hosts.get(index));
+        let route = steps.matched.zip(virtual_host).and_then(|(index, host)| host.routes.get(index));
+        let random = self.draw.or_else(|| route.map(largest_share)).unwrap_or(0);
+        let outcome = as_seen_by_engine(&request, random, |view| {
+            let decision = self.engine.decide(view, &mut portolan_engine::NoTrace);
+            let outcome = outcome::of(decision, &request, route, &self.config, self.origin);
+            outcome.drawn(self.draw.is_some())
+        });
+        let lost = match virtual_host {
+            Some(host) => {
+                let before = host.routes.iter().take(steps.matched.unwrap_or(host.routes.len()));
+                let domain = domain_of(host, &steps.host);
+                let why = |route| lost::why(self.named_route(host, route), &domain, route, &request);
+                before.filter_map(|route| why(route).transpose()).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
+        };
+        Ok(Explanation {
+            profile,
+            outcome,
+            normalized_path: (sent.method != "CONNECT" && request.path != sent.path).then_some(request.path),
+            virtual_host: match (virtual_host, steps.nothing) {
+                (Some(host), _) => Found::VirtualHost {
+                    named: self.named_resource(&host.name),
+                    domain: domain_of(host, &steps.host),
+                    unregistered: host.unregistered,
+                },
+                (None, Some(on_another_port)) => Found::Nothing { on_another_port },
+                (None, None) => Found::NoHost,
+            },
+            host: steps.host,
+            route: route.zip(virtual_host).map(|(route, host)| self.named_route(host, route)),
+            lost,
+            bypassed: Vec::new(),
+        })
+    }
+
+    fn steps(&self, request: &Request, random: u64) -> Steps {
+        let mut steps = Steps::default();
+        as_seen_by_engine(request, random, |view| {
+            self.engine.decide(view, &mut steps);
+        });
+        steps
+    }
+
+    fn named_resource(&self, name: &str) -> Named {
+        let span = self.origin.and_then(|(plan, _)| plan.places.resource(name));
+        Named { name: name.to_owned(), span }
+    }
+
+    fn named_route(&self, host: &VirtualHost, route: &Route) -> Named {
+        let places = self.origin.map(|(plan, _)| &plan.places);
+        let span = places.and_then(|places| places.route(&host.name, &route.name));
+        let name = match places.and_then(|places| places.delegate(&host.name, &route.name)) {
+            Some(delegate) => format!("{} of {delegate}", route.name),
+            None => route.name.clone(),
+        };
+        Named { name, span }
     }
 }
 
@@ -177,37 +253,32 @@ fn numbered(config: &Config) -> Config {
     config
 }
 
-/// Why a route doesn't match: the engine is asked for it alone, since its index passes over
-/// routes without a word. `config` has that route only.
-fn lost_route(
-    config: &Config,
-    route: Named,
-    matcher: &RouteMatch,
-    request: &Request,
-) -> Result<Option<Lost>, ConfigError> {
-    let mut steps = Steps::default();
-    let _ = cases::decide(&Engine::new(numbered(config))?, request, &UpstreamReply::default(), &mut steps);
-    if steps.matched.is_some() {
-        return Ok(None);
+/// Takes out faults that don't happen to every request.
+fn leave_nothing_to_chance(config: &mut Config) {
+    let routes = config.virtual_hosts.iter_mut().flat_map(|host| &mut host.routes);
+    for fault in routes.filter_map(|route| route.route.fault.as_mut()) {
+        fault.delay.take_if(|delay| delay.per_million < outcome::MILLION);
+        fault.abort.take_if(|abort| abort.per_million < outcome::MILLION);
     }
-    // The index of a single route rules it out by nothing but its path.
-    let failed = steps.rejected.unwrap_or(Failed::Path);
-    Ok(Some(Lost {
-        route,
-        condition: failed.to_string(),
-        wanted: failed.wanted(matcher),
-        got: failed.got(request),
-        rank: failed.rank(),
-    }))
 }
 
-fn named_route(places: Option<&Places>, host: &VirtualHost, route: &str) -> Named {
-    let span = places.and_then(|places| places.route(&host.name, route));
-    let name = match places.and_then(|places| places.delegate(&host.name, route)) {
-        Some(delegate) => format!("{route} of {delegate}"),
-        None => route.to_owned(),
+/// A random number with which `route` takes the destination that has the largest share; the
+/// engine draws from the sum of the weights.
+fn largest_share(route: &Route) -> u64 {
+    let destinations = &route.route.destinations;
+    let largest = destinations.iter().map(|destination| destination.weight).max();
+    let before = destinations.iter().take_while(|destination| Some(destination.weight) != largest);
+    before.map(|destination| u64::from(destination.weight)).sum()
+}
+
+/// The domain by which `host` has the name `key`: the name, or the longest wildcard.
+fn domain_of(host: &VirtualHost, key: &str) -> String {
+    let fits = |domain: &&String| match domain.strip_prefix('*') {
+        Some(suffix) => key.ends_with(suffix),
+        None => domain.as_str() == key,
     };
-    Named { name, span }
+    let best = host.domains.iter().filter(fits).max_by_key(|domain| (!domain.starts_with('*'), domain.len()));
+    best.map_or_else(|| key.to_owned(), Clone::clone)
 }
 
 /// What the engine tells of a decision on a [`numbered`] config.
@@ -218,7 +289,6 @@ struct Steps {
     /// No virtual host, and whether another port has one.
     nothing: Option<bool>,
     matched: Option<usize>,
-    rejected: Option<Failed>,
 }
 
 impl Trace for Steps {
@@ -232,121 +302,66 @@ impl Trace for Steps {
                 self.host = host.escape_ascii().to_string();
                 self.nothing = Some(on_another_port);
             }
-            Event::RouteRejected { condition, .. } => self.rejected = Some(Failed::from(condition)),
             Event::RouteMatched { route } => self.matched = route.parse().ok(),
+            Event::RouteRejected { .. } => {}
         }
     }
 }
 
-/// A condition that failed, kept.
-#[derive(Debug)]
-enum Failed {
-    Path,
-    Method,
-    Scheme,
-    Authority,
-    Header(String),
-    QueryParameter(String),
-}
-
-impl From<Condition<'_>> for Failed {
-    fn from(condition: Condition<'_>) -> Self {
-        match condition {
-            Condition::Path => Self::Path,
-            Condition::Method => Self::Method,
-            Condition::Scheme => Self::Scheme,
-            Condition::Authority => Self::Authority,
-            Condition::Header(name) => Self::Header(name.to_owned()),
-            Condition::QueryParameter(name) => Self::QueryParameter(name.to_owned()),
-        }
+impl Explanation {
+    /// Whether both come to the same for the request. What a refusal says to the client isn't
+    /// looked at (in profile istio it always says nothing), nor what the upstream is told of the
+    /// original request.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        self.outcome.agrees_with(&other.outcome)
     }
 }
 
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Answer {
+    /// Whether both come to the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http(one), Self::Http(other)) => one.agrees_with(other),
+            (Self::Connection(_, one), Self::Connection(_, other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// The profile; none for a plugin config.
+    pub fn profile(&self) -> Option<Profile> {
         match self {
-            Self::Path => f.write_str("path"),
-            Self::Method => f.write_str("method"),
-            Self::Scheme => f.write_str("scheme"),
-            Self::Authority => f.write_str("authority"),
-            Self::Header(name) => write!(f, "header {name}"),
-            Self::QueryParameter(name) => write!(f, "query parameter {name}"),
+            Self::Http(explanation) => explanation.profile,
+            Self::Connection(profile, _) | Self::Errors(profile, _) => Some(*profile),
         }
     }
 }
 
-impl Failed {
-    /// In the order in which the engine asks.
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Path => 0,
-            Self::Method => 1,
-            Self::Scheme => 2,
-            Self::Authority => 3,
-            Self::Header(_) => 4,
-            Self::QueryParameter(_) => 5,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portolan_engine::config::Destination;
+
+    #[test]
+    fn the_largest_share_is_taken_where_nothing_is_drawn() {
+        let destination = |weight| Destination { weight, ..Destination::default() };
+        let mut route = Route { name: String::new(), matcher: Default::default(), route: Default::default() };
+        assert_eq!(largest_share(&route), 0);
+        route.route.destinations = vec![destination(0), destination(10), destination(60), destination(30)];
+        assert_eq!(largest_share(&route), 10);
     }
 
-    /// What `matcher` asks for.
-    fn wanted(&self, matcher: &RouteMatch) -> String {
-        let single = |value: &Option<StringMatch>| value.as_ref().map(describe).unwrap_or_default();
-        let all = |texts: Vec<String>| texts.join(" and ");
-        match self {
-            Self::Path if matcher.ignore_path_case => format!("{} in any case", single(&matcher.path)),
-            Self::Path => single(&matcher.path),
-            Self::Method => single(&matcher.method),
-            Self::Scheme => single(&matcher.scheme),
-            Self::Authority => single(&matcher.authority),
-            Self::Header(name) => {
-                let headers = matcher.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
-                let text = |value: &StringMatch, invert| match (value, invert) {
-                    (StringMatch::Present, true) => "none".to_owned(),
-                    (value, true) => format!("not {}", describe(value)),
-                    (value, false) => describe(value),
-                };
-                all(headers.map(|header| text(&header.value, header.invert)).collect())
-            }
-            Self::QueryParameter(name) => {
-                let parameters = matcher.query_parameters.iter().filter(|parameter| parameter.name == *name);
-                all(parameters.map(|parameter| describe(&parameter.value)).collect())
-            }
+    #[test]
+    fn the_domain_that_has_a_host_is_the_most_specific() {
+        let host = VirtualHost {
+            name: String::new(),
+            domains: ["*.b.c", "*.c", "a.b.c"].map(str::to_owned).to_vec(),
+            ports: Vec::new(),
+            routes: Vec::new(),
+            refuse: None,
+            unregistered: false,
+        };
+        for (key, domain) in [("a.b.c", "a.b.c"), ("x.b.c", "*.b.c"), ("b.c", "*.c")] {
+            assert_eq!(domain_of(&host, key), domain, "{key}");
         }
-    }
-
-    /// What `request` has there.
-    fn got(&self, request: &Request) -> Option<String> {
-        let text = |bytes: &[u8]| Some(bytes.escape_ascii().to_string());
-        let end = request.path.iter().position(|byte| matches!(byte, b'?' | b'#'));
-        let (path, query) = request.path.split_at(end.unwrap_or(request.path.len()));
-        match self {
-            Self::Path => text(path),
-            Self::Method => Some(request.method.clone()),
-            Self::Scheme => Some("http".to_owned()),
-            Self::Authority => text(&request.authority),
-            Self::Header(name) => {
-                let lines = request.headers.iter().filter(|(line, _)| line.eq_ignore_ascii_case(name));
-                let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
-                if lines.is_empty() { None } else { text(&lines.join(&b',')) }
-            }
-            Self::QueryParameter(name) => {
-                let query = query.strip_prefix(b"?")?.split(|byte| *byte == b'#').next()?;
-                let mut parameters = query.split(|byte| *byte == b'&').map(|parameter| {
-                    let end = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
-                    parameter.split_at(end)
-                });
-                let (_, value) = parameters.find(|(known, _)| *known == name.as_bytes())?;
-                text(value.strip_prefix(b"=").unwrap_or_default())
-            }
-        }
-    }
-}
-
-fn describe(value: &StringMatch) -> String {
-    match value {
-        StringMatch::Exact(text) => format!("exactly `{text}`"),
-        StringMatch::Prefix(text) => format!("prefix `{text}`"),
-        StringMatch::Regex(text) => format!("regex `{text}`"),
-        StringMatch::Present => "any value".to_owned(),
     }
 }

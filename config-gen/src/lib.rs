@@ -11,6 +11,7 @@
 
 pub mod cases;
 pub mod cli;
+pub mod connection_manager;
 mod delegates;
 pub mod destination_rules;
 pub mod diagnostic;

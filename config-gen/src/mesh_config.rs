@@ -6,8 +6,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::{Read, yaml};
 use crate::options::{Options, OutboundPolicy};
-use crate::resource::Spanned;
+use crate::resource::action::{self, Retries};
 use crate::resource::sidecar::outbound_policy;
+use crate::resource::{Spanned, validate};
 use crate::schema::{MESH_CONFIG, check, duration};
 use crate::source::{FileId, Sources};
 
@@ -24,6 +25,8 @@ pub struct MeshConfig {
     pub destination_rule_export_to: Vec<String>,
     /// The namespace whose resources reach all others.
     pub root_namespace: Option<String>,
+    /// Of routes that say nothing (VS-RETRY-01).
+    pub default_retries: Option<Retries>,
     /// In Envoy's form, such as `2.5s` (DEF-08).
     pub connect_timeout: Option<String>,
     /// In Envoy's form (SE-R-06).
@@ -115,6 +118,12 @@ fn document(
             .rule("DR-06"),
         );
     }
+    let default_retries = root.get("defaultHttpRetryPolicy").map(action::retries);
+    if let Some(retries) = &default_retries {
+        let mut problems = Diagnostics::new();
+        validate::retries(retries, &mut problems);
+        found.extend(problems.into_iter().map(|problem| problem.field("defaultHttpRetryPolicy")));
+    }
     Some(MeshConfig {
         outbound_policy: root.get("outboundTrafficPolicy").map(|node| outbound_policy(node).value),
         service_export_to: strings("defaultServiceExportTo"),
@@ -125,6 +134,7 @@ fn document(
             .and_then(Node::as_str)
             .filter(|name| !name.is_empty())
             .map(str::to_owned),
+        default_retries,
         connect_timeout: seconds("connectTimeout"),
         dns_refresh_rate: seconds("dnsRefreshRate"),
     })
@@ -163,6 +173,9 @@ impl MeshConfig {
         }
         if let Some(rate) = &self.dns_refresh_rate {
             options.envoy.dns_refresh_rate.clone_from(rate);
+        }
+        if self.default_retries.is_some() {
+            options.default_retries.clone_from(&self.default_retries);
         }
         let sidecar = crate::scope::sidecar(&read.sidecars, &options);
         let own = sidecar.and_then(|sidecar| sidecar.outbound_policy.as_ref()).map(|policy| policy.value);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use crate::resource::action::Retries;
 use crate::resource::service_entry::Location;
 
 /// Whose reading of the resources counts where the two differ (design, section 3).
@@ -51,6 +52,9 @@ pub struct Options {
     pub client_labels: BTreeMap<String, String>,
     /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
     pub outbound_policy: Option<OutboundPolicy>,
+    /// Retries of routes that say nothing, `meshConfig.defaultHttpRetryPolicy`. Default: Istio's
+    /// (DEF-06).
+    pub default_retries: Option<Retries>,
     /// What a ServiceEntry without `location` is. Default: `MESH_INTERNAL` in profile standalone,
     /// `MESH_EXTERNAL` in profile istio (SE-13).
     pub default_location: Option<Location>,
@@ -79,6 +83,7 @@ impl Default for Options {
             root_namespace: ROOT_NAMESPACE.to_owned(),
             client_labels: BTreeMap::new(),
             outbound_policy: None,
+            default_retries: None,
             default_location: None,
             envoy_headers: None,
             originate_tls: false,
@@ -257,6 +262,20 @@ pub struct Cidr {
     pub length: u8,
 }
 
+impl Cidr {
+    /// Whether `address` is in the range. IPv4 and IPv6 are apart.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let bits = |bits: u128, longest: u8| bits.checked_shr(u32::from(longest - self.length)).unwrap_or(0);
+        match (self.address, address) {
+            (IpAddr::V4(first), IpAddr::V4(other)) => {
+                bits(u32::from(first).into(), 32) == bits(u32::from(other).into(), 32)
+            }
+            (IpAddr::V6(first), IpAddr::V6(other)) => bits(first.into(), 128) == bits(other.into(), 128),
+            _ => false,
+        }
+    }
+}
+
 impl FromStr for Cidr {
     type Err = String;
 
@@ -290,6 +309,15 @@ mod tests {
         assert_eq!("443=8443".parse(), Ok(UpstreamPort { host: None, port: 443, dialled: 8443 }));
         assert!("a:b:1=0".parse::<UpstreamPort>().is_err());
         assert!("10.0.0.0/33".parse::<Cidr>().is_err() && "::1".parse::<Cidr>().is_ok());
+    }
+
+    #[test]
+    fn ranges_hold_addresses() {
+        let holds =
+            |range: &str, address: &str| range.parse::<Cidr>().unwrap().contains(address.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.0"));
+        assert!(holds("::/0", "1::") && holds("::1", "::1") && !holds("::/127", "::2"));
+        assert!(!holds("::/0", "10.0.0.1"));
     }
 
     #[test]

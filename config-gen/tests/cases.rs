@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use config_gen::cases::{self, CaseFile, EngineKind, Group, Seen};
-use config_gen::explain::{self, Found};
+use config_gen::cases::{self, CaseFile};
 use config_gen::input::files;
 
 fn folder() -> PathBuf {
@@ -30,49 +29,6 @@ fn every_case_holds_natively() {
     let report = cases::run(&load());
     println!("{report}");
     assert!(report.failures.is_empty(), "{}\n\n{report}", report.failures.join("\n\n"));
-}
-
-/// What `explain` says is what happens, and has a place.
-#[test]
-fn every_case_is_explained_as_it_is_decided() {
-    let mut explained = 0;
-    for file in load() {
-        for &profile in &file.profiles {
-            for group in file.groups(EngineKind::Native, profile) {
-                explained += group_is_explained(&group);
-            }
-        }
-    }
-    assert!(explained > 600, "{explained}");
-}
-
-fn group_is_explained(group: &Group<'_>) -> usize {
-    let Group { file, setup, profile, tests } = group;
-    let prepared = cases::prepare(&file.path, setup, *profile).unwrap();
-    let Ok(plan) = prepared.plan() else { return 0 };
-    let config = plan.proxy_config(&prepared.options);
-    let mut explained = 0;
-    for (test, _) in tests {
-        let Some(request) = test.request.as_ref().filter(|_| test.tls.is_none()) else { continue };
-        let explanation = explain::explain(&config, Some(plan), Some(*profile), request).unwrap();
-        let at = format!("{}:{}", file.path, test.line);
-        let decided = prepared.decide(test, request).unwrap().0;
-        if decided != Seen::Closed {
-            assert_eq!(explanation.seen.to_string(), decided.to_string(), "{at}");
-        }
-        if let Found::VirtualHost { named, .. } = &explanation.virtual_host {
-            assert!(named.span.is_some(), "{at}: {}", named.name);
-            let routes = explanation.route.iter().chain(explanation.lost.iter().map(|lost| &lost.route));
-            for route in routes.filter(|_| named.name.starts_with("VirtualService ")) {
-                assert!(route.span.is_some(), "{at}: {}", route.name);
-            }
-        }
-        for lost in &explanation.lost {
-            assert!(!lost.wanted.is_empty(), "{at}: {lost:?}");
-        }
-        explained += 1;
-    }
-    explained
 }
 
 #[test]

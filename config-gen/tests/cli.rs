@@ -223,6 +223,26 @@ fn a_mesh_config_changes_what_is_written() {
     assert!(config(&[]).contains("ALLOW_ANY"));
     assert!(config(&["--outbound-policy", "registry-only"]).contains("REGISTRY_ONLY"));
 
+    // VS-RETRY-01, VS-RETRY-05
+    let retries = |policy: &str| {
+        let mesh = format!("defaultHttpRetryPolicy: {policy}\n");
+        fs::write(directory.path().join("mesh.yaml"), mesh).unwrap();
+        text(&run(&["--emit", "envoy"]).stdout)
+    };
+    assert!(retries("null").contains("num_retries: 2"), "DEF-06");
+    assert!(!retries("{attempts: 0}").contains("retry_policy"), "VS-RETRY-02");
+    let envoy = retries("{attempts: 4, retryOn: '503,reset,unavailable', perTryTimeout: 2s, backoff: 50ms}");
+    for line in [
+        "num_retries: 4",
+        "retry_on: reset,retriable-status-codes,unavailable",
+        "- 503",
+        "per_try_timeout: 2.000s",
+        "base_interval: 0.050s",
+        "envoy.retry_host_predicates.previous_hosts",
+    ] {
+        assert!(envoy.contains(line), "{line} in {envoy}");
+    }
+
     fs::write(directory.path().join("mesh.yaml"), "connectTimeout: 3\n").unwrap();
     let output = run(&["--emit", "envoy"]);
     assert_eq!(output.status.code(), FINDINGS);

@@ -102,9 +102,82 @@ fn explain_says_what_and_why() {
             vec!["explain", "--plugin-config", "plugin-config.json", "http://a.example.com/x"],
         ),
     ];
+    let actions = |rest: &[&'static str]| [&["explain", "-f", "actions.yaml"], rest].concat();
+    let jason = ["-H", "cookie: user=jason", "http://shop.example.com/cart"];
+    let more = [
+        ("explain-requests", actions(&["--requests", "requests.yaml"])),
+        (
+            "explain-allow-any",
+            actions(&[
+                "--requests",
+                "requests.txt",
+                "--outbound-policy",
+                "allow-any",
+                "--allow-upstream",
+                "192.168.0.0/16",
+            ]),
+        ),
+        ("explain-mesh-config", actions(&["--mesh-config", "mesh.yaml", "http://unknown.example.com/"])),
+        ("explain-drawn", [actions(&["--draw", "24"]), jason.to_vec()].concat()),
+        ("explain-drawn-other", [actions(&["--draw", "25"]), jason.to_vec()].concat()),
+        ("explain-yaml", [actions(&["-o", "yaml"]), jason.to_vec()].concat()),
+        (
+            "explain-one-profile",
+            one(&["--profile", "istio", "http://webserver.default.svc.cluster.local/files/7"]),
+        ),
+        (
+            "explain-unserved",
+            vec![
+                "explain",
+                "-f",
+                "unserved.yaml",
+                "--accept",
+                "unknown-destination",
+                "--requests",
+                "unserved.txt",
+            ],
+        ),
+        (
+            "explain-keep-going",
+            vec!["explain", "-f", "unserved.yaml", "--keep-going", "http://nowhere.example.com/"],
+        ),
+        (
+            "explain-mesh",
+            vec!["explain", "--plugin-config", "mesh-plugin-config.json", "--requests", "mesh-requests.txt"],
+        ),
+        (
+            "explain-requests-json",
+            vec![
+                "explain",
+                "--plugin-config",
+                "mesh-plugin-config.json",
+                "--requests",
+                "mesh-requests.txt",
+                "-o",
+                "json",
+            ],
+        ),
+        ("explain-requests-wrong", actions(&["--requests", "requests-wrong.yaml"])),
+        ("explain-lines-wrong", actions(&["--requests", "requests-wrong.txt"])),
+    ];
     let commands: Vec<(&str, &[&str])> =
-        commands.iter().map(|(name, arguments)| (*name, arguments.as_slice())).collect();
+        commands.iter().chain(&more).map(|(name, arguments)| (*name, arguments.as_slice())).collect();
     compare(&commands);
+}
+
+/// The example in README.md, which ends in `...`.
+#[test]
+fn the_readme_shows_what_explain_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("$ config-gen explain ").expect("the example");
+    let (line, rest) = rest.split_once('\n').unwrap();
+    let (shown, _) = rest.split_once("    ...\n").expect("the end of the example");
+    let arguments: Vec<&str> = line.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
+    let output = command.current_dir(root).arg("explain").args(arguments).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.starts_with(shown), "{out}");
 }
 
 #[test]
@@ -115,6 +188,9 @@ fn explain_exit_status() {
     assert_eq!(status(&["-f", "missing.yaml", "http://a/"]), 2);
     assert_eq!(status(&["--plugin-config", "webserver.yaml", "http://a/"]), 2);
     assert_eq!(status(&["--plugin-config", "plugin-config.json", "https://a/"]), 64);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "missing.yaml"]), 2);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "requests-wrong.yaml"]), 2);
+    assert_eq!(status(&["-f", "webserver.yaml", "--requests", "requests.yaml", "http://a/"]), 64);
     for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
         assert_eq!(status(wrong), 64, "{wrong:?}");
     }

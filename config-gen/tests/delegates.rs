@@ -2,7 +2,7 @@
 //! the plan comes to.
 
 use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
-use config_gen::explain::explain;
+use config_gen::explain::Explainer;
 use config_gen::input::{self, ReadOptions};
 use config_gen::options::{Options, Profile};
 use config_gen::plan::Plan;
@@ -484,7 +484,8 @@ fn explain_names_the_delegate_and_its_place() {
         headers: Vec::new(),
         random: 0,
     };
-    let explained = explain(&config, Some(&planned.plan), None, &request).unwrap();
+    let explainer = Explainer::new(config, Some((&planned.plan, &planned.options)), None).unwrap();
+    let explained = explainer.explain(&request).unwrap();
     let route = explained.route.unwrap();
     assert_eq!(route.name, "http[0]-http[1] of VirtualService default/d");
     let text = planned.sources.snippet(route.span.unwrap());

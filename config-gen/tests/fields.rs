@@ -4,11 +4,12 @@
 //!
 //! - A translated or approximated field: a case of `testdata/` of which a test fails once the field
 //!   is gone (or has another value, for the row of an enum's value). Where cases can't tell, the
-//!   resources in `tests/fields`: what is generated from them differs.
+//!   resources in `tests/fields`: what is generated from them differs. Then the document names the
+//!   test in Rust of what the field does, if there is one (`IN_RUST`).
 //! - An ignored field: it stands in `tests/fields`, and nothing differs.
 //! - A refused field: its error stands in the texts of `tests/input`.
 //!
-//! What none of this can show has a function by its name, below. A row without any fails. To write the document again, run
+//! A row without any fails. To write the document again, run
 //!
 //! ```text
 //! UPDATE=1 cargo test -p portolan-config-gen --test fields
@@ -28,10 +29,178 @@ use config_gen::schema::rows::{MESH_CONFIG_KIND, Row, rows};
 use config_gen::schema::{FieldUse, Support, markdown};
 use config_gen::source::Sources;
 
-/// Rows of which nothing shows in what is written: the kind, the field, a file, and the function in
-/// it that tests what becomes of them.
-const NAMED: &[(&str, &str, &str, &str)] =
-    &[("Service", "spec.selector", "config-gen/tests/registry.rs", "a_kubernetes_service_has_short_names")];
+/// Tests in Rust of what a field does, for rows without a case: the kind, the beginning of the path,
+/// and the file with the function. One counts for the fields that its file names.
+const IN_RUST: &[(&str, &str, &str)] = &[
+    ("any", "metadata.labels", "config-gen/tests/registry.rs::labels_of_the_metadata_win"),
+    (
+        "any",
+        "metadata.annotations[\"istio.io/connect-strategy\"]",
+        "config-gen/tests/registry.rs::addresses_of_a_name_are_raced_for",
+    ),
+    (
+        "any",
+        "metadata.annotations[\"networking.istio.io/exportTo\"]",
+        "config-gen/tests/registry.rs::an_annotation_says_who_sees_a_kubernetes_service",
+    ),
+    (
+        "any",
+        "metadata.annotations[\"proxy.istio.io/health-checks-enabled\"]",
+        "config-gen/tests/registry.rs::which_workloads_are_left_out",
+    ),
+    (
+        "ServiceEntry",
+        "spec.location",
+        "config-gen/tests/registry.rs::a_location_says_whether_the_host_is_of_the_mesh",
+    ),
+    ("ServiceEntry", "spec.addresses", "config-gen/tests/registry.rs::addresses_are_hosts"),
+    ("ServiceEntry", "spec.ports[].targetPort", "config-gen/tests/plan.rs::endpoints_have_their_own_ports"),
+    ("ServiceEntry", "spec.resolution: NONE", "config-gen/tests/registry.rs::resolution_none_dials_the_host"),
+    (
+        "ServiceEntry",
+        "spec.resolution: DNS_ROUND_ROBIN",
+        "config-gen/tests/registry.rs::dns_round_robin_takes_one_endpoint",
+    ),
+    (
+        "ServiceEntry",
+        "spec.resolution: DYNAMIC_DNS",
+        "config-gen/tests/registry.rs::names_below_a_wildcard_are_dialled_by_sni",
+    ),
+    ("ServiceEntry", "spec.endpoints[].ports", "config-gen/tests/plan.rs::endpoints_have_their_own_ports"),
+    ("ServiceEntry", "spec.endpoints[].weight", "e2e/tests/registry.rs::endpoints_share_by_weight"),
+    ("ServiceEntry", "spec.endpoints[]", "config-gen/tests/registry.rs::weight_and_locality_of_endpoints"),
+    (
+        "ServiceEntry",
+        "spec.workloadSelector",
+        "config-gen/tests/registry.rs::workload_entries_are_selected_by_labels",
+    ),
+    ("ServiceEntry", "spec.subjectAltNames", "config-gen/tests/plan.rs::sni_and_san_follow_the_rule"),
+    ("VirtualService", "spec.http[].name", "config-gen/tests/routes.rs::routes_and_their_matches_have_names"),
+    (
+        "VirtualService",
+        "spec.http[].match[].name",
+        "config-gen/tests/routes.rs::routes_and_their_matches_have_names",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].delegate",
+        "config-gen/tests/delegates.rs::routes_take_the_place_of_the_one_that_delegates",
+    ),
+    ("VirtualService", "spec.http[].match[]", "config-gen/tests/routes.rs::conditions_have_three_forms"),
+    ("VirtualService", "spec.http[].redirect.port", "config-gen/tests/routes.rs::ports_of_redirects"),
+    ("VirtualService", "spec.http[].redirect.derivePort", "config-gen/tests/routes.rs::ports_of_redirects"),
+    (
+        "VirtualService",
+        "spec.http[].fault.delay.percent",
+        "config-gen/tests/routes.rs::outdated_fields_mean_the_same",
+    ),
+    ("VirtualService", "spec.http[].fault.delay.percentage", "e2e/tests/actions.rs::faults_are_injected"),
+    (
+        "VirtualService",
+        "spec.http[].mirrorPercent",
+        "config-gen/tests/routes.rs::outdated_fields_mean_the_same",
+    ),
+    ("VirtualService", "spec.http[].mirrorPercentage", "e2e/tests/actions.rs::copies_go_to_mirrors"),
+    (
+        "VirtualService",
+        "spec.http[].mirror_percent",
+        "config-gen/tests/routes.rs::outdated_fields_mean_the_same",
+    ),
+    ("VirtualService", "spec.http[].mirror.port", "config-gen/tests/routes.rs::mirrors_have_ports"),
+    (
+        "VirtualService",
+        "spec.http[].mirrors[].destination.port",
+        "config-gen/tests/routes.rs::mirrors_have_ports",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].corsPolicy.allowOrigin",
+        "config-gen/tests/routes.rs::outdated_fields_mean_the_same",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].corsPolicy.allowOrigins",
+        "config-gen/tests/routes.rs::origins_and_preflights",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].corsPolicy.unmatchedPreflights",
+        "config-gen/tests/routes.rs::origins_and_preflights",
+    ),
+    ("VirtualService", "spec.http[].route[].weight", "e2e/tests/actions.rs::requests_are_divided_by_weight"),
+    ("VirtualService", "spec.http[].route[].headers", "e2e/tests/actions.rs::headers_are_changed_both_ways"),
+    ("VirtualService", "spec.http[].headers", "e2e/tests/actions.rs::headers_are_changed_both_ways"),
+    (
+        "VirtualService",
+        "spec.http[].rewrite.uriRegexRewrite",
+        "e2e/tests/actions.rs::parts_of_a_path_are_replaced_by_pattern",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].redirect",
+        "e2e/tests/actions.rs::redirects_and_direct_responses_are_answered_here",
+    ),
+    (
+        "VirtualService",
+        "spec.http[].directResponse",
+        "e2e/tests/actions.rs::redirects_and_direct_responses_are_answered_here",
+    ),
+    ("VirtualService", "spec.http[].timeout", "e2e/tests/actions.rs::a_request_has_its_time"),
+    ("VirtualService", "spec.http[].retries", "e2e/tests/actions.rs::failures_are_tried_again"),
+    ("VirtualService", "spec.http[].fault", "e2e/tests/actions.rs::faults_are_injected"),
+    ("VirtualService", "spec.http[].mirror", "e2e/tests/actions.rs::copies_go_to_mirrors"),
+    ("VirtualService", "spec.http[].corsPolicy", "e2e/tests/actions.rs::browsers_are_answered"),
+    ("DestinationRule", "spec.exportTo", "config-gen/tests/plan.rs::private_rules_elsewhere_are_not_seen"),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.portLevelSettings",
+        "config-gen/tests/plan.rs::sni_and_san_follow_the_rule",
+    ),
+    ("DestinationRule", "spec.trafficPolicy.tls", "config-gen/tests/plan.rs::sni_and_san_follow_the_rule"),
+    ("WorkloadEntry", "spec.labels", "config-gen/tests/registry.rs::workload_entries_are_selected_by_labels"),
+    (
+        "WorkloadEntry",
+        "spec.address",
+        "config-gen/tests/registry.rs::workload_entries_are_selected_by_labels",
+    ),
+    ("WorkloadEntry", "spec", "config-gen/tests/registry.rs::weight_and_locality_of_endpoints"),
+    ("Sidecar", "spec.workloadSelector", "config-gen/tests/registry.rs::one_sidecar_applies"),
+    (
+        "Sidecar",
+        "spec.egress[].port",
+        "config-gen/tests/registry.rs::an_egress_listener_with_a_port_imports_that_port",
+    ),
+    ("Sidecar", "spec.egress", "config-gen/tests/registry.rs::a_sidecar_lists_what_is_imported"),
+    (
+        "Sidecar",
+        "spec.outboundTrafficPolicy",
+        "config-gen/tests/registry.rs::who_says_what_becomes_of_unknown_hosts",
+    ),
+    ("Service", "spec.type", "config-gen/tests/registry.rs::types_of_a_kubernetes_service"),
+    ("Service", "spec.ports[].appProtocol", "config-gen/tests/registry.rs::types_of_a_kubernetes_service"),
+    ("Service", "spec.externalName", "config-gen/tests/registry.rs::an_external_name_is_another_name"),
+    ("Service", "spec.type: ExternalName", "config-gen/tests/registry.rs::an_external_name_is_another_name"),
+    (
+        "Service",
+        "spec.ports[].targetPort",
+        "config-gen/tests/registry.rs::pods_of_a_headless_service_have_names",
+    ),
+    ("Service", "spec.ports", "config-gen/tests/registry.rs::ports_of_a_kubernetes_service"),
+    ("Service", "spec.clusterIP", "config-gen/tests/registry.rs::a_cluster_address_is_a_host"),
+    (
+        "MeshConfig",
+        "outboundTrafficPolicy",
+        "config-gen/tests/registry.rs::who_says_what_becomes_of_unknown_hosts",
+    ),
+    ("MeshConfig", "default", "config-gen/tests/registry.rs::a_mesh_says_who_sees_what_says_nothing"),
+    ("MeshConfig", "rootNamespace", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
+    ("MeshConfig", "connectTimeout", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
+    ("MeshConfig", "dnsRefreshRate", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
+];
+
+/// Without effect on what is written: its pods are approximated by the service's name.
+const WITHOUT_EFFECT: (&str, &str, &str) =
+    ("Service", "spec.selector", "config-gen/tests/registry.rs::a_kubernetes_service_has_short_names");
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -176,7 +345,8 @@ impl Subject for Generated {
                 let mut more = Diagnostics::new();
                 let plan = Plan::of(&read.resources(), &options, &mut more);
                 found.extend(more);
-                for output in Output::ALL {
+                // The others hold the plugin config again.
+                for output in [Output::PluginConfig, Output::Envoy] {
                     out += &output.render(&plan, &options, &WasmPluginOptions::default()).unwrap().content;
                 }
             }
@@ -290,34 +460,74 @@ impl Tests {
                 with.all(|one| !depends_on(one, row)).then_some(first)
             }
             Support::Translated | Support::Approximated(_) => {
-                let mut cases: Vec<&Case> = self.cases.iter().filter(|case| uses(&case.text)).collect();
-                cases.sort_by_key(|case| self.rank(case, row));
-                let case = cases.into_iter().find(|case| depends_on(*case, row)).map(|case| &case.text);
-                let generated = || self.generated.iter().find(|one| uses(&one.text) && depends_on(*one, row));
-                let found = case.or_else(|| generated().map(|one| &one.text)).map(|text| text.path.clone());
-                found.or_else(|| named(row))
+                // What the document has needs no better one until it is written again.
+                let line = self.line(row);
+                if !updating() && !line.contains("](../testdata/") {
+                    let kept =
+                        self.without_case(row).filter(|test| line.ends_with(&format!("{} |", cell(test))));
+                    return kept.or_else(|| self.case(row)).or_else(|| self.without_case(row));
+                }
+                self.case(row).or_else(|| self.without_case(row))
             }
         }
     }
 
-    /// First the case that the document names, then those that name the row's ID, then small ones.
-    fn rank(&self, case: &Case, row: &Row) -> (bool, bool, usize) {
+    /// A case that fails without the field. First comes the one that the document names, then those
+    /// that name the row's ID, then small ones.
+    fn case(&self, row: &Row) -> Option<String> {
+        let line = self.line(row);
+        let with = self.cases.iter().filter(|case| case.text.uses.iter().any(|one| row.covers(one)));
+        let mut cases: Vec<&Case> = with.collect();
+        cases.sort_by_key(|case| {
+            let cited = case.file.tests.iter().any(|test| test.rules.iter().any(|rule| rule.id == row.rule));
+            (!line.contains(&cell(&case.text.path)), !cited, case.text.uses.len())
+        });
+        let case = cases.into_iter().find(|case| depends_on(*case, row))?;
+        Some(case.text.path.clone())
+    }
+
+    /// A function in Rust, or resources of which something else is generated without the field.
+    fn without_case(&self, row: &Row) -> Option<String> {
+        if (row.kind, &*row.path) == (WITHOUT_EFFECT.0, WITHOUT_EFFECT.1) {
+            return Some(WITHOUT_EFFECT.2.to_owned());
+        }
+        let mut with = self.generated.iter().filter(|one| one.text.uses.iter().any(|one| row.covers(one)));
+        let generated = with.find(|one| depends_on(*one, row))?;
+        Some(in_rust(row).unwrap_or_else(|| generated.text.path.clone()))
+    }
+
+    /// The row in the document as it is.
+    fn line(&self, row: &Row) -> &str {
         let value = row.choice.map_or(String::new(), |choice| format!(": {choice}"));
         let start = format!("| {} | `{}{value}` |", row.kind, row.path);
-        let line = self.document.lines().find(|line| line.starts_with(&start)).unwrap_or_default();
-        let named = line.contains(&format!("]({})", link(&case.text.path)));
-        let cited = case.file.tests.iter().any(|test| test.rules.iter().any(|rule| rule.id == row.rule));
-        (!named, !cited, case.text.uses.len())
+        self.document.lines().find(|line| line.starts_with(&start)).unwrap_or_default()
     }
 }
 
-/// The function that [`NAMED`] has for the row, if it is there.
-fn named(row: &Row) -> Option<String> {
-    let (_, _, file, function) = NAMED
-        .iter()
-        .find(|(kind, path, ..)| row.choice.is_none() && (*kind, *path) == (row.kind, &row.path))?;
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+/// The test of [`IN_RUST`] for the row.
+fn in_rust(row: &Row) -> Option<String> {
+    let value = row.choice.map_or(String::new(), |choice| format!(": {choice}"));
+    let path = format!("{}{value}", row.path);
+    let here = IN_RUST.iter().filter(|(kind, start, _)| *kind == row.kind && path.starts_with(start));
+    let test = here.max_by_key(|(_, start, _)| start.len())?.2;
+    let (file, _) = test.split_once("::").unwrap();
     let text = fs::read_to_string(root().join(file)).unwrap();
-    text.contains(&format!("#[test]\nfn {function}()")).then(|| format!("{file}::{function}"))
+    let name = row.path.trim_end_matches("[]").trim_end_matches(".*").trim_end_matches("\"]");
+    let name = name.rsplit(['.', '"']).next().unwrap();
+    let name =
+        if name.contains('/') || row.path.contains('"') { name.to_owned() } else { format!("{name}:") };
+    (text.contains(&name) && row.choice.is_none_or(|choice| text.contains(choice))).then(|| test.to_owned())
+}
+
+/// Whether `file::function` is a test.
+fn is_there(test: &str) -> bool {
+    let (file, function) = test.split_once("::").unwrap();
+    let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+    text.contains(&format!("#[test]\nfn {function}()"))
 }
 
 /// For the row of a value, that the text has this value.
@@ -328,9 +538,12 @@ fn replaced_value_is_there(text: &Text, row: &Row) -> bool {
     })
 }
 
-/// From the folder of the document.
-fn link(path: &str) -> String {
-    format!("../{path}")
+/// A link to a test, a file or `file::function`, from the folder of the document.
+fn cell(test: &str) -> String {
+    let (file, function) = test.split_once("::").unwrap_or((test, ""));
+    let name = file.trim_start_matches("testdata/").trim_start_matches("config-gen/");
+    let colon = if function.is_empty() { "" } else { ": " };
+    format!("[{name}{colon}{function}](../{file})")
 }
 
 #[test]
@@ -344,6 +557,9 @@ fn every_field_has_its_test() {
         document: document.clone(),
     };
     let mut without = Vec::new();
+    for (_, _, test) in IN_RUST.iter().chain([&WITHOUT_EFFECT]) {
+        assert!(is_there(test), "there is no test {test}");
+    }
     let found: Vec<Option<String>> = rows().iter().map(|row| tests.of(row)).collect();
     for (row, test) in rows().iter().zip(&found) {
         if test.is_none() {
@@ -354,12 +570,9 @@ fn every_field_has_its_test() {
     let rows = rows();
     let wanted = markdown::fields(|row| {
         let index = rows.iter().position(|other| other == row).unwrap();
-        let path = found[index].as_deref().unwrap();
-        let name = path.trim_start_matches("testdata/").trim_start_matches("config-gen/");
-        let file = path.split("::").next().unwrap();
-        format!("[{name}]({})", link(file))
+        cell(found[index].as_deref().unwrap())
     });
-    if std::env::var_os("UPDATE").is_some() {
+    if updating() {
         fs::write(&path, wanted).unwrap();
     } else {
         assert!(document == wanted, "docs/fields.md is out of step; refresh it with UPDATE=1");

@@ -209,6 +209,29 @@ fn ports_of_a_kubernetes_service() {
 }
 
 #[test]
+fn types_of_a_kubernetes_service() {
+    // KS-04, KS-09: the types differ from outside the cluster only.
+    for kind in ["ClusterIP", "NodePort", "LoadBalancer"] {
+        let spec = format!("{{type: {kind}, ports: [{{port: 80, name: http}}]}}");
+        assert_eq!(plan_with(&service("{name: web}", &spec), &istio(&[80])).get("web"), WEB, "{kind}");
+    }
+    // KS-02: the protocol that the port says is its own, whatever it is called.
+    let spec = "{ports: [{port: 80, name: http, appProtocol: https}]}";
+    let planned = plan_with(&service("{name: web}", spec), &istio(&[80]));
+    assert_eq!(planned.get("web"), "502");
+    assert!(planned.server_names(80).contains(&"web.default.svc.cluster.local"));
+}
+
+#[test]
+fn a_location_says_whether_the_host_is_of_the_mesh() {
+    // SE-13
+    for (location, external) in [("MESH_EXTERNAL", true), ("MESH_INTERNAL", false)] {
+        let yaml = entry("{name: a}", &format!("hosts: [a.example.com], location: {location}, {HTTP}"));
+        assert_eq!(plan(&yaml).cluster("outbound|80||a.example.com").external, external, "{location}");
+    }
+}
+
+#[test]
 fn pods_of_a_headless_service_have_names() {
     // TV-106, KS-03, KS-06
     let headless = |target: &str| {
@@ -1268,7 +1291,11 @@ fn a_mesh_config_is_read_whole() {
     let (found, from_map) = mesh_findings(&map);
     assert_eq!((found.len(), from_map.root_namespace.as_str()), (0, "mesh"));
     for (text, expected) in [
-        ("defaultHttpRetryPolicy: {attempts: 3}", vec!["not-supported VS-RETRY-01"]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: '503,reset'}", vec![]),
+        ("defaultHttpRetryPolicy: {attempts: 3, retryOn: never}", vec!["invalid-retries VS-RETRY-06"]),
+        ("defaultHttpRetryPolicy: {retryOn: reset}", vec!["invalid-retries VS-RETRY-02"]),
+        ("defaultHttpRetryPolicy: {tries: 3}", vec!["unknown-field VAL-CRD-01"]),
+        ("defaultTrafficPolicy: {}", vec!["not-supported DR-TP-03"]),
         ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", vec!["not-supported OTP-01"]),
         ("outboundTrafficPolicy: {mode: any}", vec!["invalid-value VAL-CRD-04"]),
         ("serviceEntryVisibility: {}", vec!["not-supported VIS-01"]),

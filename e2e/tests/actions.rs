@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::raw::{self, Head};
 use portolan_e2e::upstream::{Reply, SeenRequest, echo};
-use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, places};
 
 /// Two plaintext upstreams that echo, `a.example.com` and `b.example.com`.
 struct World {
@@ -302,6 +302,27 @@ fn failures_are_tried_again() -> Result<()> {
             line["decision"],
             "retries+same-host+remote+backoff=10ms VirtualService default/v4 http[0]"
         );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_mesh_has_retries_of_its_own() -> Result<()> {
+    // VS-RETRY-01
+    each_version(|version| {
+        let world = World::new()?;
+        let scratch = Scratch::new()?;
+        let mesh = scratch.write("mesh.yaml", "defaultHttpRetryPolicy: {attempts: 1, retryOn: '503'}")?;
+        let setup = world.setup(
+            version,
+            &[&format!("[{{{TO_A}}}]"), &format!("[{{retries: {{attempts: 0}}, {TO_A}}}]")],
+        )?;
+        let portolan = setup.option("--mesh-config", mesh.to_string_lossy()).start()?;
+        for (host, tries) in [("v0", 2), ("a.example.com", 2), ("v1", 1)] {
+            world.a.clear();
+            assert_eq!(raw::get_plain(portolan.http()?, host, "/fail")?.status, 503, "{host}");
+            assert_eq!(world.a.requests().len(), tries, "{host}");
+        }
         Ok(())
     })
 }

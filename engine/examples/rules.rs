@@ -1,8 +1,10 @@
 //! What a decision costs with many rules in one virtual host, against ten of the same kind.
 //!
 //! ```sh
-//! cargo run --release -p portolan-engine --example rules
+//! cargo run --release -p portolan-engine --example rules [PART OF A NAME]...
 //! ```
+//!
+//! `ROUNDS` is the number of rounds; few of them are enough under `valgrind --tool=callgrind`.
 //!
 //! Both sizes are measured in alternating rounds of one run; printed are the medians and the
 //! quotient with its spread from the 10th to the 90th percentile of the rounds. `load` is the time
@@ -145,6 +147,45 @@ const KINDS: &[Kind] = &[
         |i| path(format!("/abc/def/r{i:05}/12")),
     ),
     (
+        "regex without literal, classes",
+        1_000,
+        |i| regex(format!(".*/[a-z]*{}", digits_as_classes(i))),
+        |i| path(format!("/a/bc/de{}", digits(i))),
+    ),
+    (
+        "regex without literal, many classes",
+        10_000,
+        |i| regex(format!(".*/[a-z]*{}", digits_as_classes(i))),
+        |i| path(format!("/a/bc/de{}", digits(i))),
+    ),
+    (
+        "regex and one of two methods",
+        10_000,
+        |i| RouteMatch {
+            method: Some(StringMatch::Exact(if i % 2 == 0 { "GET" } else { "POST" }.into())),
+            ..regex(format!(".*/r{i:05}"))
+        },
+        |i| path(format!("/a/b/r{:05}", i / 2 * 2)),
+    ),
+    (
+        "regex with two gaps",
+        10_000,
+        |i| regex(format!("/service{i:05}/.*/orders/.*")),
+        |i| path(format!("/service{i:05}/a/b/orders/12")),
+    ),
+    (
+        "regex for an automaton",
+        10_000,
+        |i| regex(format!("/service{i:05}/([a-z]+/)*v[0-9]+(\\.[0-9]+)*")),
+        |i| path(format!("/service{i:05}/a/b/v1.2.3")),
+    ),
+    (
+        "regex for an automaton, no literal start",
+        10_000,
+        |i| regex(format!("/([a-z]+/)*v[0-9]+/r{i:05}(/.*)*x?")),
+        |i| path(format!("/a/b/v1/r{i:05}/x")),
+    ),
+    (
         "regex with one literal start",
         10_000,
         |i| regex(format!("/api/[^/]+/r{i:05}")),
@@ -152,10 +193,26 @@ const KINDS: &[Kind] = &[
     ),
 ];
 
+/// Seven digits to the base 5.
+fn digits(number: usize) -> String {
+    (0..7).map(|place| (number / 5usize.pow(place) % 5 * 2).to_string()).collect()
+}
+
+/// The same in a regex, without any text that a path must have.
+fn digits_as_classes(number: usize) -> String {
+    let class = |place| number / 5usize.pow(place) % 5 * 2;
+    (0..7).map(|place| format!("[{}{}]", class(place), class(place) + 1)).collect()
+}
+
 fn main() {
     println!("| rules | number | us with 10 | us with all | ratio | spread | load ms | rss MB | first us |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(41);
     for &(name, count, rule, sent) in KINDS {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
         let few = engine(&config(10, rule));
         let json = config(count, rule).to_json().expect("a config can be written");
         let before = rss();
@@ -167,7 +224,7 @@ fn main() {
         let requests = |count: usize| -> Vec<Sent> { (0..2000).map(|i| sent(i * 7919 % count)).collect() };
         let (to_few, to_many) = (requests(10), requests(count));
         let first = to_many.iter().take(500).map(|sent| round(&many, std::slice::from_ref(sent))).max();
-        let mut rounds: Vec<(f64, f64)> = (0..41)
+        let mut rounds: Vec<(f64, f64)> = (0..rounds)
             .map(|_| (round(&few, &to_few).as_secs_f64(), round(&many, &to_many).as_secs_f64()))
             .collect();
         let each = |total: f64| total * 1e6 / 2000.0;

@@ -248,11 +248,11 @@ pub(super) fn add_profile(effects: &mut Effects, plan: &Plan) {
         None if name == PASSTHROUGH_ROUTE_PROFILE => effects.retries = Some(Retries::Off),
         None | Some(RetryProfile::Default) => effects.retries = Some(Retries::Default),
         Some(RetryProfile::Off) => effects.retries = Some(Retries::Off),
-        Some(RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff }) => {
+        Some(RetryProfile::ByHeader(hosts)) => {
             if let Some(Retries::These(policy)) = &mut effects.retries {
-                policy.previous_hosts = !ignore_previous_hosts;
-                policy.remote_localities = *remote_localities;
-                policy.backoff = backoff.map(Duration::from_millis);
+                policy.previous_hosts = !hosts.ignore_previous;
+                policy.remote_localities = hosts.remote_localities;
+                policy.backoff = hosts.backoff.map(Duration::from_millis);
             }
         }
     }

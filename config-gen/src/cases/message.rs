@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use portolan_engine::{Message, Properties, Property};
 
-use super::effects::Lines;
+use super::Lines;
 
 /// A client of the tests.
 #[derive(Debug)]
-pub(super) struct Client;
+pub(crate) struct Client;
 
 impl Properties for Client {
     fn text(&self, property: Property) -> Option<Vec<u8>> {
@@ -22,12 +22,12 @@ impl Properties for Client {
 
 /// The upstream's answer to a request.
 #[derive(Debug)]
-pub(super) struct Response<'a> {
+pub(crate) struct Response<'a> {
     /// The request as the upstream sees it, pseudo headers included.
-    pub(super) request: &'a Lines,
-    pub(super) cluster: Option<&'a str>,
-    pub(super) status: u16,
-    pub(super) headers: &'a Lines,
+    pub(crate) request: &'a Lines,
+    pub(crate) cluster: Option<&'a str>,
+    pub(crate) status: u16,
+    pub(crate) headers: &'a Lines,
 }
 
 fn line<'a>(lines: &'a Lines, name: &str) -> Option<Cow<'a, [u8]>> {

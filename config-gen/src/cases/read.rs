@@ -40,6 +40,40 @@ pub fn load(sources: &Sources) -> (Vec<CaseFile>, Diagnostics) {
     (files, diagnostics)
 }
 
+/// A request of a list of its own.
+pub(crate) enum Listed {
+    /// In the form that a test has.
+    Request(Request),
+    /// A text, which the caller reads.
+    Line(String),
+    /// A connection that isn't plain HTTP, which no test can describe.
+    Connection {
+        /// Where to.
+        url: String,
+        /// The port of the listener, if it is given.
+        port: Option<u16>,
+    },
+}
+
+/// Reads lists of requests, each with the line it begins on.
+pub(crate) fn requests(sources: &Sources) -> (Vec<(u32, Listed)>, Diagnostics) {
+    let mut diagnostics = Diagnostics::new();
+    let mut found = Vec::new();
+    for file in sources.files() {
+        let documents = yaml::load(sources, file, &mut diagnostics);
+        let mut reader = Reader { sources, file, out: &mut diagnostics };
+        for root in &documents {
+            if !matches!(root.value, Value::List(_)) {
+                reader.error(root.span, format!("this must be a list of requests, not {}", root.describe()));
+            }
+            let entries = root.items().iter();
+            found.extend(entries.filter_map(|node| Some((node.span.line, reader.listed(node)?))));
+        }
+    }
+    diagnostics.sort();
+    (found, diagnostics)
+}
+
 struct Reader<'a> {
     sources: &'a Sources,
     file: FileId,
@@ -218,6 +252,22 @@ impl Reader<'_> {
                 );
             }
         }
+    }
+
+    fn listed(&mut self, node: &Node) -> Option<Listed> {
+        if let Some(line) = node.as_str() {
+            return Some(Listed::Line(line.to_owned()));
+        }
+        let url = node.get("url").and_then(Node::as_str).filter(|url| url.contains("://"));
+        let Some(url) = url.filter(|url| !url.starts_with("http://")) else {
+            return self.request(node).map(|(request, _)| Listed::Request(request));
+        };
+        self.object(node, &["url", "port"])?;
+        let port = match node.get("port") {
+            Some(port) => Some(self.number(port, 1..=65_535)?),
+            None => None,
+        };
+        Some(Listed::Connection { url: url.to_owned(), port })
     }
 
     /// The request; and its host, if the client speaks TLS.

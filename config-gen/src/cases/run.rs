@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 
 use portolan_engine::config::Mode;
 use portolan_engine::{
-    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, OriginalHost, Request as EngineRequest,
-    Trace, headers,
+    Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, OriginalHost, Trace, headers,
 };
 
 use super::effects::{self, Headers, Lines};
-use super::message::{Client, Response};
+use super::message::Response;
 use super::outcome::Report;
 use super::{
     CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
     UpstreamReply,
 };
+use crate::connection_manager::as_seen_by_engine;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::emit;
 use crate::emit::listener::carries_http;
@@ -126,8 +126,7 @@ impl Prepared {
                 Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
                 _ => "no filter chain has the server name".to_owned(),
             };
-            let port = self.options.envoy.dialled_port("", request.port);
-            return Ok((of_tls(request, &chain, port, host), why));
+            return Ok((of_tls(request, &chain), why));
         }
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
@@ -141,13 +140,15 @@ impl Prepared {
 }
 
 /// What becomes of a TLS connection: none of its bytes are touched.
-fn of_tls(request: &Request, chain: &Chain, port: u16, host: &str) -> Seen {
+fn of_tls(request: &Request, chain: &Chain) -> Seen {
     let (cluster, dials) = match chain {
-        Chain::Registered { cluster_missing: true, .. } | Chain::Closed | Chain::NotTls => {
-            return Seen::Closed;
-        }
-        Chain::Registered { cluster, .. } => (cluster, None),
-        Chain::Unregistered { cluster } => (cluster, Some(format!("{host}:{port}"))),
+        Chain::Registered { cluster_missing: true, .. }
+        | Chain::Closed { .. }
+        | Chain::NotTls
+        | Chain::NotHttp
+        | Chain::NoHttp => return Seen::Closed,
+        Chain::Registered { cluster, dials, .. } => (cluster, dials.clone()),
+        Chain::Unregistered { cluster, dials } => (cluster, Some(dials.clone())),
     };
     Seen::Forwarded {
         cluster: Some(cluster.clone()),
@@ -161,31 +162,13 @@ fn of_tls(request: &Request, chain: &Chain, port: u16, host: &str) -> Seen {
 }
 
 /// What `engine` makes of `request`, and which route decided that. The steps go to `trace`.
-pub(crate) fn decide<T: Trace>(
+fn decide<T: Trace>(
     engine: &Engine,
     request: &Request,
     upstream: &UpstreamReply,
     trace: &mut T,
 ) -> (Seen, String) {
-    // In the order in which Envoy hands them over.
-    let mut lines: Vec<(&[u8], &[u8])> = vec![
-        (b":authority", &request.authority),
-        (b":path", &request.path),
-        (b":method", request.method.as_bytes()),
-        (b":scheme", b"http"),
-    ];
-    lines.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
-    let view = EngineRequest {
-        listener_port: request.port,
-        method: request.method.as_bytes(),
-        scheme: b"http",
-        authority: &request.authority,
-        path: &request.path,
-        headers: &lines,
-        random: request.random,
-        properties: Some(&Client),
-    };
-    match engine.decide(&view, trace) {
+    as_seen_by_engine(request, request.random, |view| match engine.decide(view, trace) {
         Decision::Forward(forward) => {
             let why = format!("decided by: {}", forward.route);
             (forwarded(engine, request, upstream, forward), why)
@@ -199,7 +182,7 @@ pub(crate) fn decide<T: Trace>(
             let seen = Seen::Answered { status: 0, reason, body: String::new(), effects: Box::default() };
             (seen, String::new())
         }
-    }
+    })
 }
 
 fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forward: Forward<'_>) -> Seen {

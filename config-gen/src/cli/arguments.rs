@@ -67,10 +67,11 @@ Examples:
   config-gen explain -f examples/webserver/istio http://webserver/any
   config-gen explain -f examples/weather/istio https://wttr.in/
   config-gen explain -f rules.yaml --curl \"curl -X POST -H 'x-user: a' http://webserver/admin\"
+  config-gen explain -f rules.yaml --requests requests.yaml -o json
   config-gen explain --plugin-config out/plugin-config.json http://webserver/any
 
-Exit status: 0 whatever the decision, 1 the resources have errors, 2 input that can't be read,
-64 wrong usage";
+Exit status: 0 whatever the decision, 1 the resources have errors (also with --keep-going), 2 input
+that can't be read, 64 wrong usage";
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -88,6 +89,23 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE")]
     pub(super) plugin_config: Option<PathBuf>,
 
+    /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
+    #[arg(long, value_name = "FILE", conflicts_with = "plugin_config")]
+    pub(super) mesh_config: Option<PathBuf>,
+
+    /// File of requests: a YAML list as in case files, or lines with URLs and curl commands
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["url", "curl", "method", "headers", "port"])]
+    pub(super) requests: Option<PathBuf>,
+
+    /// Random number of the request: it draws destinations and faults [default: faults only
+    /// where they always happen, and the destination with the largest share]
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) draw: Option<u64>,
+
+    /// Private addresses that may be dialled for hosts outside the registry
+    #[arg(long, value_name = "CIDR", conflicts_with = "plugin_config")]
+    pub(super) allow_upstream: Vec<Cidr>,
+
     /// Method of the request [default: GET]
     #[arg(short = 'X', long)]
     pub(super) method: Option<String>,
@@ -104,6 +122,10 @@ pub(super) struct Explain {
     #[arg(long, value_name = "COMMAND")]
     pub(super) curl: Option<String>,
 
+    /// Decide also where the resources have errors, without the fields that these name
+    #[arg(long, conflicts_with = "plugin_config")]
+    pub(super) keep_going: bool,
+
     /// Form of the answer on standard output
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(super) output: Format,
@@ -115,8 +137,9 @@ pub(super) struct Explain {
     #[command(flatten)]
     pub(super) meaning: Meaning,
 
-    /// http: a request in plaintext; https: a TLS connection, by its server name
-    #[arg(required_unless_present = "curl")]
+    /// http: a request in plaintext; https: a TLS connection, by its server name;
+    /// tcp://ADDRESS:PORT: any other; connect://HOST:PORT: CONNECT
+    #[arg(required_unless_present_any = ["curl", "requests"])]
     pub(super) url: Option<String>,
 }
 
@@ -125,6 +148,7 @@ pub(super) struct Explain {
 pub(super) enum Format {
     Text,
     Json,
+    Yaml,
 }
 
 #[derive(Debug, Args)]
@@ -387,6 +411,7 @@ value_enum!(TestFormat:
 value_enum!(Format:
     "text" "for a person" => Format::Text,
     "json" "with all routes that lost" => Format::Json,
+    "yaml" "the same as YAML" => Format::Yaml,
 );
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,

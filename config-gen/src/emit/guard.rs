@@ -2,6 +2,8 @@
 //! machine or its network. Otherwise a client could have the proxy dial Envoy's own admin
 //! interface, a metadata service, or anything that trusts the proxy's address.
 
+use std::net::IpAddr;
+
 use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use serde_json::{Value, json};
 
@@ -31,6 +33,16 @@ const NOT_GLOBAL: [&str; 18] = [
     "ff00::/8",
 ];
 
+/// The name of the guard's policy in access logs.
+pub(crate) const POLICY: &str = "private_upstream_address";
+
+/// Whether the guard lets nobody dial `address`, for all that is known without DNS.
+pub(crate) fn refuses(address: IpAddr, options: &EnvoyOptions) -> bool {
+    let holds = |range: &Cidr| range.contains(address);
+    let private = NOT_GLOBAL.iter().filter_map(|text| text.parse().ok()).any(|range| holds(&range));
+    private && !options.allow_upstream.iter().any(holds)
+}
+
 /// An HTTP filter that refuses such addresses with 403 before they are dialled. It sees what
 /// the dynamic forward proxy filter before it has resolved.
 pub(super) fn filter(options: &EnvoyOptions) -> anyhow::Result<Value> {
@@ -48,7 +60,7 @@ pub(super) fn filter(options: &EnvoyOptions) -> anyhow::Result<Value> {
             "rules": {
                 "action": "DENY",
                 "policies": {
-                    "private_upstream_address": {
+                    POLICY: {
                         "permissions": [{"and_rules": {"rules": rules}}],
                         // Of the registry's hosts the registry's word stands.
                         "principals": [{"filter_state": {

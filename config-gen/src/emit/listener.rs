@@ -11,7 +11,8 @@ use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{BLACK_HOLE_CLUSTER, Output, ROUTE_FILTER_STATE, guard, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile, STDOUT};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
-use crate::plan::{Discovery, Mirror, Plan, RetryProfile, RouteProfile, SniRoute};
+use crate::plan::retries;
+use crate::plan::{Discovery, Mirror, Plan, RetryHosts, RetryProfile, RouteProfile, SniRoute};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -247,8 +248,8 @@ fn in_files_root(options: &Options, path: &str) -> String {
 /// a filter state that only the filter can write: a request without a decision of ours meets
 /// the last route.
 fn route_config(plan: &Plan, options: &Options) -> Value {
-    let mut routes = vec![profile_route(&RouteProfile::default())];
-    routes.extend(plan.profiles.iter().map(profile_route));
+    let mut routes = vec![profile_route(&RouteProfile::default(), options)];
+    routes.extend(plan.profiles.iter().map(|profile| profile_route(profile, options)));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         // No retries (OTP-05, VS-RETRY-12).
         routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
@@ -295,31 +296,17 @@ fn route(profile: &str, settings: Value) -> Value {
     })
 }
 
-fn profile_route(profile: &RouteProfile) -> Value {
+fn profile_route(profile: &RouteProfile, options: &Options) -> Value {
     let mut settings = json!({});
     match &profile.retries {
         RetryProfile::Off => {}
         RetryProfile::Default => {
-            let policy = json!({"retry_on": DEFAULT_RETRY_ON, "num_retries": 2});
-            settings["retry_policy"] = with_hosts(policy, true);
+            if let Some(policy) = default_retries(options) {
+                settings["retry_policy"] = policy;
+            }
         }
         // Without conditions: Envoy takes those of the headers and of the route together.
-        RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff } => {
-            let mut policy = with_hosts(json!({}), *ignore_previous_hosts);
-            if *remote_localities {
-                policy["retry_priority"] = json!({
-                    "name": "envoy.retry_priorities.previous_priorities",
-                    "typed_config": {
-                        "@type": type_url("envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"),
-                        "update_frequency": 2,
-                    },
-                });
-            }
-            if let Some(backoff) = backoff {
-                policy["retry_back_off"] = json!({"base_interval": seconds(*backoff)});
-            }
-            settings["retry_policy"] = policy;
-        }
+        RetryProfile::ByHeader(hosts) => settings["retry_policy"] = with_hosts(json!({}), hosts),
     }
     if !profile.mirrors.is_empty() {
         let policy = |mirror: &Mirror| {
@@ -337,9 +324,28 @@ fn profile_route(profile: &RouteProfile) -> Value {
     route(&profile.name(), settings)
 }
 
-/// The policy with which hosts are tried (VS-RETRY-01, VS-RETRY-10).
-fn with_hosts(mut policy: Value, ignore_previous_hosts: bool) -> Value {
-    if ignore_previous_hosts {
+/// Retries of routes that say nothing: the mesh's, else Istio's (VS-RETRY-01, DEF-06).
+fn default_retries(options: &Options) -> Option<Value> {
+    let Some(retries) = &options.default_retries else {
+        let policy = json!({"retry_on": DEFAULT_RETRY_ON, "num_retries": 2});
+        return Some(with_hosts(policy, &RetryHosts::default()));
+    };
+    let RetryProfile::ByHeader(hosts) = retries::profile(Some(retries)) else { return None };
+    let conditions = retries::conditions(retries)?;
+    let retry_on = [conditions.retry_on, conditions.retry_grpc_on].concat().join(",");
+    let mut policy = json!({"retry_on": retry_on, "num_retries": conditions.attempts});
+    if !conditions.status_codes.is_empty() {
+        policy["retriable_status_codes"] = json!(conditions.status_codes);
+    }
+    if let Some(limit) = conditions.per_try_timeout_ms {
+        policy["per_try_timeout"] = seconds(limit).into();
+    }
+    Some(with_hosts(policy, &hosts))
+}
+
+/// Which hosts are tried, and how soon (VS-RETRY-09 to VS-RETRY-11).
+fn with_hosts(mut policy: Value, hosts: &RetryHosts) -> Value {
+    if hosts.ignore_previous {
         policy["retry_host_predicate"] = json!([{
             "name": "envoy.retry_host_predicates.previous_hosts",
             "typed_config": {
@@ -348,6 +354,18 @@ fn with_hosts(mut policy: Value, ignore_previous_hosts: bool) -> Value {
         }]);
     }
     policy["host_selection_retry_max_attempts"] = 5.into();
+    if hosts.remote_localities {
+        policy["retry_priority"] = json!({
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"),
+                "update_frequency": 2,
+            },
+        });
+    }
+    if let Some(backoff) = hosts.backoff {
+        policy["retry_back_off"] = json!({"base_interval": seconds(backoff)});
+    }
     policy
 }
 

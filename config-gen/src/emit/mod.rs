@@ -3,7 +3,7 @@
 mod bootstrap;
 mod cluster;
 mod ecds;
-mod guard;
+pub(crate) mod guard;
 pub(crate) mod listener;
 mod wasm_plugin;
 
@@ -69,7 +69,8 @@ const BOOTSTRAP_HEADER: &str = "\
 #   envoy -c envoy.yaml
 ";
 
-fn yaml(header: &str, value: &Value) -> anyhow::Result<String> {
+/// `value` as YAML, behind `header`.
+pub(crate) fn yaml(header: &str, value: &Value) -> anyhow::Result<String> {
     // A text of one line stays one, however long: that is how Envoy's names are read and found.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     Ok(format!("{header}{}", serde_saphyr::to_string_with_options(value, options)?))

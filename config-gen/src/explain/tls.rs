@@ -1,13 +1,15 @@
-//! TLS connections: which filter chain Envoy picks by the server name.
+//! Connections that the filter doesn't see: which filter chain Envoy picks by the server name,
+//! and what becomes of other protocols.
 
 use std::net::IpAddr;
 
 use super::Named;
 use crate::emit::PASSTHROUGH_CLUSTER;
+use crate::emit::listener::carries_http;
 use crate::options::{Options, OutboundPolicy};
-use crate::plan::{Plan, SniRoute};
+use crate::plan::{Discovery, Plan, SniRoute};
 
-/// What becomes of a TLS connection.
+/// What becomes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Chain {
     /// Its bytes are passed through.
@@ -18,6 +20,8 @@ pub enum Chain {
         cluster: String,
         /// Which isn't there, so that the connection is closed.
         cluster_missing: bool,
+        /// Name and port to dial where the name is the client's.
+        dials: Option<String>,
         /// The resource that has the name.
         resource: Named,
     },
@@ -25,11 +29,20 @@ pub enum Chain {
     Unregistered {
         /// That cluster.
         cluster: String,
+        /// Name and port to dial.
+        dials: String,
     },
     /// No chain has the name: closed (OTP-04).
-    Closed,
+    Closed {
+        /// The client sends none, since its URL has an address.
+        no_name: bool,
+    },
     /// Nothing on this port is TLS, so that its listener takes all bytes for HTTP, and closes.
     NotTls,
+    /// Bytes that are neither TLS nor HTTP: taken for HTTP, and answered 400.
+    NotHttp,
+    /// The same, where the listener has no HTTP: closed (LI-05).
+    NoHttp,
 }
 
 /// What becomes of a TLS connection to `host` on listener port `port`.
@@ -40,21 +53,35 @@ pub fn explain(plan: &Plan, options: &Options, host: &str, port: u16) -> Chain {
     }
     // Clients send the name without a trailing dot, and no name for an address.
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    let tried = if is_address { Vec::new() } else { server_names(&name) };
+    let no_name = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let tried = if no_name { Vec::new() } else { server_names(&name) };
     let chain = tried.iter().find_map(|name| on_port.iter().find(|route| route.server_name == *name));
     match (chain, options.outbound_policy()) {
-        (Some(route), _) => Chain::Registered {
-            server_name: route.server_name.clone(),
-            cluster: route.cluster.clone(),
-            cluster_missing: !plan.clusters.iter().any(|cluster| cluster.name == route.cluster),
-            resource: Named { name: route.resource.clone(), span: plan.places.resource(&route.resource) },
-        },
-        (None, OutboundPolicy::AllowAny) if !is_address => {
-            Chain::Unregistered { cluster: PASSTHROUGH_CLUSTER.to_owned() }
+        (Some(route), _) => {
+            let cluster = plan.clusters.iter().find(|cluster| cluster.name == route.cluster);
+            Chain::Registered {
+                server_name: route.server_name.clone(),
+                cluster: route.cluster.clone(),
+                cluster_missing: cluster.is_none(),
+                dials: match cluster.map(|cluster| cluster.discovery) {
+                    Some(Discovery::Dynamic(port)) => Some(format!("{name}:{port}")),
+                    _ => None,
+                },
+                resource: Named { name: route.resource.clone(), span: plan.places.resource(&route.resource) },
+            }
         }
-        (None, _) => Chain::Closed,
+        (None, OutboundPolicy::AllowAny) if !no_name => Chain::Unregistered {
+            cluster: PASSTHROUGH_CLUSTER.to_owned(),
+            dials: format!("{name}:{}", options.envoy.dialled_port("", port)),
+        },
+        (None, _) => Chain::Closed { no_name },
     }
+}
+
+/// What becomes of a connection of a protocol that is neither TLS nor HTTP. This version has no
+/// routes for such; its listeners take all that isn't TLS for HTTP.
+pub(crate) fn explain_tcp(plan: &Plan, options: &Options, port: u16) -> Chain {
+    if carries_http(port, plan, options) { Chain::NotHttp } else { Chain::NoHttp }
 }
 
 /// What Envoy looks `server_names` of filter chains up by, in its order: the name, then wildcards

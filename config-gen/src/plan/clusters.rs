@@ -109,30 +109,29 @@ pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16) -> b
     {
         return false;
     }
-    let endpoints = endpoints(input, service, number);
     // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
-    !endpoints.is_empty()
-        || matches!(discovery(input, service, port, &endpoints), Discovery::Static | Discovery::Dynamic(_))
+    service.resolution() == Resolution::Static
+        || dialled_port(input, service, number).is_some()
+        || !endpoints(input, service, number).is_empty()
 }
 
 /// The port of `service` that is dialled at the host of each request, where there is no other
 /// host to dial.
 pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16) -> Option<u16> {
     let port = service.ports.get(&number)?;
-    match discovery(input, service, port, &endpoints(input, service, number)) {
-        Discovery::Dynamic(port) => Some(port),
-        _ => None,
-    }
+    let by_host = matches!(service.resolution(), Resolution::None | Resolution::DynamicDns);
+    (by_host && service.host.starts_with('*'))
+        .then(|| input.options.envoy.dialled_port(service.host, registry_port(port)))
 }
 
 fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {
+    if let Some(port) = dialled_port(input, service, port.number.value) {
+        return Discovery::Dynamic(port);
+    }
     let races = matches!(service.origin, Origin::Entry(entry) if entry.races_addresses());
     match service.resolution() {
         // Envoy takes one name only.
         Resolution::Dns if races && endpoints.len() == 1 => Discovery::RacingDns,
-        Resolution::None | Resolution::DynamicDns if service.host.starts_with('*') => {
-            Discovery::Dynamic(input.options.envoy.dialled_port(service.host, registry_port(port)))
-        }
         // One address at a time, as a client would dial (GAP-02).
         Resolution::DnsRoundRobin | Resolution::None => Discovery::LogicalDns,
         Resolution::Static => Discovery::Static,

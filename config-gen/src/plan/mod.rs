@@ -6,6 +6,7 @@ mod destinations;
 mod endpoints;
 mod places;
 pub(crate) mod profiles;
+pub(crate) mod retries;
 mod routes;
 mod virtual_hosts;
 
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use clusters::{Ca, Cluster, Discovery, UpstreamTls};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use places::Places;
-pub use profiles::{Mirror, RetryProfile, RouteProfile};
+pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 
 use portolan_engine::config;
 

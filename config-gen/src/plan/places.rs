@@ -12,6 +12,7 @@ use crate::source::Span;
 pub struct Places {
     resources: HashMap<String, Span>,
     routes: HashMap<(String, String), RoutePlace>,
+    services: HashMap<String, String>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,10 +44,18 @@ impl Places {
         self.routes.get(&(virtual_host.to_owned(), route.to_owned()))
     }
 
+    /// The resource that registers the host of the cluster `name`, such as
+    /// `ServiceEntry default/files`.
+    pub fn service_of_cluster(&self, name: &str) -> Option<&str> {
+        // `outbound|80||files.example.com` (CL-01).
+        self.services.get(name.rsplit('|').next()?).map(String::as_str)
+    }
+
     pub(super) fn of(input: &Input<'_>) -> Self {
         let mut places = Self::default();
         for service in input.registry.services() {
             places.resources.insert(service.meta().title(), service.meta().name.span);
+            places.services.insert(service.host.to_owned(), service.meta().title());
         }
         for service in input.virtual_services {
             let title = service.meta.title();

@@ -19,20 +19,30 @@ pub struct RouteProfile {
 /// What of the retries is static.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RetryProfile {
-    /// Istio's retries where nothing is said (DEF-06, VS-RETRY-01).
+    /// Those where nothing is said: the mesh's, else Istio's (DEF-06, VS-RETRY-01).
     #[default]
     Default,
     /// None (VS-RETRY-02).
     Off,
     /// As the filter says, by headers (GAP-03).
-    ByHeader {
-        /// Not the hosts that failed already (VS-RETRY-10).
-        ignore_previous_hosts: bool,
-        /// Other localities too (VS-RETRY-09).
-        remote_localities: bool,
-        /// Base interval in milliseconds (VS-RETRY-11).
-        backoff: Option<u64>,
-    },
+    ByHeader(RetryHosts),
+}
+
+/// Which hosts are tried, and how soon.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RetryHosts {
+    /// Not the hosts that failed already (VS-RETRY-10).
+    pub ignore_previous: bool,
+    /// Other localities too (VS-RETRY-09).
+    pub remote_localities: bool,
+    /// Base interval in milliseconds (VS-RETRY-11).
+    pub backoff: Option<u64>,
+}
+
+impl Default for RetryHosts {
+    fn default() -> Self {
+        Self { ignore_previous: true, remote_localities: false, backoff: None }
+    }
 }
 
 /// A cluster that gets a copy of requests.
@@ -50,15 +60,15 @@ impl RouteProfile {
         let mut name = match &self.retries {
             RetryProfile::Default => DEFAULT_ROUTE_PROFILE.to_owned(),
             RetryProfile::Off => "no-retries".to_owned(),
-            RetryProfile::ByHeader { ignore_previous_hosts, remote_localities, backoff } => {
+            RetryProfile::ByHeader(hosts) => {
                 let mut name = "retries".to_owned();
-                if !ignore_previous_hosts {
+                if !hosts.ignore_previous {
                     name.push_str("+same-host");
                 }
-                if *remote_localities {
+                if hosts.remote_localities {
                     name.push_str("+remote");
                 }
-                if let Some(backoff) = backoff {
+                if let Some(backoff) = hosts.backoff {
                     name.push_str(&format!("+backoff={backoff}ms"));
                 }
                 name

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use portolan_engine::config::{
     self, AbortFault, Body, Cors, DelayFault, DirectResponse, Fault, HeaderMatch, HeaderOperations,
-    PathRegex, QueryParameterMatch, Retries, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
+    PathRegex, QueryParameterMatch, Rewrite, Route, RouteAction, RouteMatch, StringMatch as Match,
 };
 use portolan_engine::host::without_port;
 use portolan_engine::{PathSubstitution, Pattern};
@@ -13,7 +13,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{expand, overlaps};
 use crate::plan::Input;
 use crate::plan::destinations::{Purpose, Target, check as check_destination};
-use crate::plan::profiles::{DEFAULT_RETRY_ON, Mirror, RetryProfile, RouteProfile};
+use crate::plan::profiles::{Mirror, RouteProfile};
+use crate::plan::retries;
 use crate::resource::action::NamedValue;
 use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch};
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
@@ -187,12 +188,12 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
         return None;
     }
     let profile = RouteProfile {
-        retries: retry_profile(http.retries.as_ref()),
+        retries: retries::profile(http.retries.as_ref()),
         mirrors: mirrors(input, service, http, port),
     };
     action.route_profile = input.use_profile(profile);
     action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
-    action.retries = http.retries.as_ref().and_then(retries);
+    action.retries = http.retries.as_ref().and_then(retries::conditions);
     action.cors = http.cors.as_ref().map(cors);
     action.fault = http.fault.as_ref().and_then(fault);
     let [request, response] = levels;
@@ -250,56 +251,6 @@ fn fault(fault: &action::Fault) -> Option<Fault> {
         }
     });
     (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
-}
-
-/// What of retries is static in Envoy (GAP-03).
-fn retry_profile(retries: Option<&action::Retries>) -> RetryProfile {
-    let flag = |flag: &Option<Spanned<bool>>| flag.as_ref().map(|flag| flag.value);
-    match retries {
-        None => RetryProfile::Default,
-        Some(retries) if attempts(retries) == 0 => RetryProfile::Off,
-        Some(retries) => RetryProfile::ByHeader {
-            ignore_previous_hosts: flag(&retries.ignore_previous_hosts).unwrap_or(true),
-            remote_localities: flag(&retries.remote_localities).unwrap_or(false),
-            backoff: retries.backoff.as_ref().map(|backoff| backoff.value),
-        },
-    }
-}
-
-fn attempts(retries: &action::Retries) -> u32 {
-    retries.attempts.as_ref().and_then(|attempts| u32::try_from(attempts.value).ok()).unwrap_or_default()
-}
-
-/// What the filter says of retries; none where there are none.
-fn retries(retries: &action::Retries) -> Option<Retries> {
-    /// What `retry-grpc-on` takes; the rest is `retry-on`'s.
-    const GRPC: [&str; 5] =
-        ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
-    let attempts = attempts(retries);
-    if attempts == 0 {
-        return None;
-    }
-    let mut result = Retries {
-        attempts,
-        per_try_timeout_ms: retries.per_try_timeout.as_ref().map(|limit| limit.value),
-        ..Retries::default()
-    };
-    let conditions = retries.retry_on.as_ref().map_or(DEFAULT_RETRY_ON, |conditions| conditions.as_str());
-    for word in conditions.split(',').map(str::trim) {
-        if let Ok(status) = word.parse() {
-            result.status_codes.push(status);
-        } else if GRPC.contains(&word) {
-            result.retry_grpc_on.push(word.to_owned());
-        } else {
-            result.retry_on.push(word.to_owned());
-        }
-    }
-    // VS-RETRY-05
-    let by_status = "retriable-status-codes";
-    if !result.status_codes.is_empty() && !result.retry_on.iter().any(|word| word == by_status) {
-        result.retry_on.push(by_status.to_owned());
-    }
-    Some(result)
 }
 
 /// Header operations of several levels as those of one: what is set comes sorted by name, level

@@ -131,7 +131,7 @@ pub struct Retries {
     pub span: Span,
 }
 
-pub(super) fn retries(node: &Node) -> Retries {
+pub(crate) fn retries(node: &Node) -> Retries {
     Retries {
         attempts: int(node.get("attempts")),
         per_try_timeout: milliseconds(node.get("perTryTimeout")),

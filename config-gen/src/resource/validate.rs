@@ -15,6 +15,8 @@ pub(crate) mod workload_entry;
 
 use std::collections::HashMap;
 
+pub(crate) use action::retries;
+
 use super::{Meta, Spanned, domain};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::template;

@@ -17,7 +17,7 @@ pub(crate) fn check(
     diagnostics: &mut Diagnostics,
     uses: &mut Vec<FieldUse>,
 ) {
-    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", refused: false };
+    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", told: false };
     checker.value(Ty::Object(table), spec, "spec");
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn check_document(
     diagnostics: &mut Diagnostics,
     uses: &mut Vec<FieldUse>,
 ) {
-    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", refused: false };
+    let mut checker = Checker { sources, resource, diagnostics, uses, rule: "", told: false };
     checker.object(table, document, "");
 }
 
@@ -41,9 +41,9 @@ struct Checker<'a> {
     uses: &'a mut Vec<FieldUse>,
     /// The row of the field that is looked into.
     rule: &'static str,
-    /// Inside a field that is refused as a whole only its shape is checked:
-    /// one error says all about its support.
-    refused: bool,
+    /// Inside a field that isn't translated only the shape is checked: one
+    /// line says all about its support.
+    told: bool,
 }
 
 impl Checker<'_> {
@@ -96,7 +96,7 @@ impl Checker<'_> {
         if entry.node.is_null() {
             return self.used(&path, entry.node.span, NULL, field.rule);
         }
-        let before = (self.refused, self.rule);
+        let before = (self.told, self.rule);
         // A field without a row of its own belongs to that of the field around it.
         if !field.rule.is_empty() {
             self.rule = field.rule;
@@ -107,22 +107,22 @@ impl Checker<'_> {
             }
             (support, _) => support,
         };
-        if !self.refused {
+        if !self.told {
             if let Support::Refused(why) = support {
                 self.not_supported(field, &entry.node, entry.key_span, &path, why);
             }
             if !composed(field.ty) || support != Support::Translated {
                 self.used(&path, entry.node.span, support, self.rule);
-                self.refused |= matches!(support, Support::Refused(_));
+                self.told |= support != Support::Translated;
             }
         }
         self.value(field.ty, &entry.node, &path);
-        (self.refused, self.rule) = before;
+        (self.told, self.rule) = before;
     }
 
-    /// Inside a refused field nothing else is to be said.
+    /// Adds a line to the report.
     fn used(&mut self, path: &str, span: Span, support: Support, rule: &'static str) {
-        if !self.refused {
+        if !self.told {
             let (resource, field) = (Arc::clone(self.resource), path.to_owned());
             self.uses.push(FieldUse { resource, field, span, support, rule });
         }
@@ -147,7 +147,7 @@ impl Checker<'_> {
         let (Some(default), Ty::Enum(choices)) = (field.default, field.ty) else { return };
         let support = choices.iter().find(|choice| choice.name == default).map(|choice| choice.support);
         let Some(Support::Refused(why)) = support else { return };
-        if self.refused {
+        if self.told {
             return;
         }
         let message = format!("without `{}` Istio takes `{default}`, which is not supported yet", field.name);
@@ -413,7 +413,13 @@ fn required_rule(field: &Field, path: &str) -> &'static str {
     match (field.name, path) {
         ("hosts", "spec") => "VAL-CRD-07",
         ("port", path) if path.starts_with("spec.ports") => "KS-01",
-        (_, path) if path.starts_with("spec.egress") => "VAL-CRD-22",
+        (_, path)
+            if ["spec.egress", "spec.ingress", "spec.outboundTrafficPolicy"]
+                .iter()
+                .any(|start| path.starts_with(start)) =>
+        {
+            "VAL-CRD-22"
+        }
         ("number" | "name", path) if path.starts_with("spec.ports") => "VAL-CRD-12",
         ("host", "spec") => "VAL-CRD-19",
         ("port" | "number", path) if path.starts_with("spec.trafficPolicy") => "VAL-DR-03",

@@ -81,12 +81,13 @@ const WORKLOAD_SELECTOR: Object =
 const LOAD_BALANCER: Object = object(&[
     field("simple", Ty::Enum(SIMPLE)),
     field("consistentHash", Ty::Object(&CONSISTENT_HASH)),
+    field("backendUtilization", Ty::Any),
     field("localityLbSetting", Ty::Object(&LOCALITY)),
     field("zoneAwareLbSetting", Ty::Object(&ZONE_AWARE)),
     field("warmupDurationSecs", DURATION),
     field("warmup", Ty::Object(&WARMUP)),
 ])
-.exclusive("VAL-CRD-20", &[&["simple", "consistentHash"]]);
+.exclusive("VAL-CRD-20", &[&["simple", "consistentHash", "backendUtilization"]]);
 
 const SIMPLE: &[Choice] = &[
     choice("UNSPECIFIED"),

@@ -49,9 +49,10 @@ error: leaving it out would change what happens. What is below a field that is r
 shares its fate and is not listed. `{ANY_KIND}` is what all kinds have, `{MESH_CONFIG_KIND}` what is read with
 `--mesh-config`. IDs refer to the specification.
 
-The test of a translated field is a case of `testdata/` that fails without the field, or else resources of which
-less is generated without it (`config-gen/tests/fields`, where ignored fields are shown to change nothing). Refused
-fields have their message in `config-gen/tests/input`.
+The test of a translated field is a case of `testdata/` that fails without the field. Where there is none, other
+things are generated from the resources in `config-gen/tests/fields` without it, and the test in Rust of what the
+field does is named, if there is one. Ignored fields stand there too, and change nothing. Refused fields have their
+message in `config-gen/tests/input`.
 
 | kind | field | type | result | why | ID | test |
 | --- | --- | --- | --- | --- | --- | --- |

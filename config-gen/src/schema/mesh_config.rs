@@ -1,5 +1,6 @@
 //! Fields of MeshConfig (spec sections 2, 3.4).
 
+use super::virtual_service::RETRIES;
 use super::{Choice, DURATION, Object, PORT_NUMBER, STRING, STRINGS, Ty, choice, field, object};
 
 const PROXY: &str = "it concerns Istio's own proxies";
@@ -15,7 +16,7 @@ pub(crate) const MESH_CONFIG: Object = object(&[
     field("rootNamespace", STRING).rule("DR-01"),
     field("connectTimeout", DURATION).rule("DEF-08"),
     field("dnsRefreshRate", DURATION).rule("SE-R-06"),
-    field("defaultHttpRetryPolicy", Ty::Any).refused("other default retries are not set").rule("VS-RETRY-01"),
+    field("defaultHttpRetryPolicy", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
     field("defaultTrafficPolicy", Ty::Any)
         .refused("its settings are not applied to clusters")
         .rule("DR-TP-03"),

@@ -193,6 +193,16 @@ spec:
   http:
   - match: [{uri: {exact: /}, headers: {x.y: {exact: a}, z: {}}, sourceLabels: {app: a}}]
     route: [{destination: {host: c, port: {number: 80}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: a}
+spec: {ingress: [{port: {number: 80}, captureMode: NONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {sessionAffinityConfig: {clientIP: {timeoutSeconds: 1}}, ports: []}
 ",
         );
         let read = read(sources, &ReadOptions::default());

@@ -8,7 +8,7 @@ pub(super) const SPEC: Object = object(&[
     field("workloadSelector", Ty::Object(&SELECTOR)).rule("VIS-11"),
     field("egress", list(&Ty::Object(&EGRESS))).rule("VIS-06"),
     field("outboundTrafficPolicy", Ty::Object(&POLICY)).rule("OTP-02"),
-    field("ingress", list(&Ty::Any)).ignored(INBOUND),
+    field("ingress", list(&Ty::Object(&INGRESS))).ignored(INBOUND),
     field("inboundConnectionPool", Ty::Any).ignored(INBOUND),
 ]);
 
@@ -20,6 +20,20 @@ const EGRESS: Object = object(&[
     field("captureMode", Ty::Enum(CAPTURE_MODES)).default("DEFAULT").rule("VIS-12"),
     field("hosts", Ty::List { item: &STRING, min: 1, max: usize::MAX }).required().rule("VIS-06"),
 ]);
+
+const INGRESS: Object = object(&[
+    field("port", Ty::Object(&PORT)).required(),
+    field("bind", STRING),
+    field("captureMode", Ty::Enum(INBOUND_CAPTURE_MODES)),
+    field("defaultEndpoint", STRING),
+    field("tls", Ty::Any),
+    field("connectionPool", Ty::Any),
+]);
+
+const INBOUND_CAPTURE_MODES: &[Choice] = &[choice("DEFAULT"), choice("IPTABLES"), choice("NONE")];
+
+const EGRESS_PROXY: Object =
+    object(&[field("host", STRING).required(), field("subset", STRING), field("port", Ty::Any)]);
 
 const CAPTURE_MODES: &[Choice] = &[
     choice("DEFAULT"),
@@ -38,7 +52,9 @@ const PORT: Object = object(&[
 
 const POLICY: Object = object(&[
     field("mode", Ty::Enum(MODES)).rule("OTP-01"),
-    field("egressProxy", Ty::Any).refused("unknown hosts are not sent to another proxy").rule("OTP-06"),
+    field("egressProxy", Ty::Object(&EGRESS_PROXY))
+        .refused("unknown hosts are not sent to another proxy")
+        .rule("OTP-06"),
     field("tls", Ty::Any).refused("it goes with a mode that a Sidecar can't have").rule("OTP-07"),
 ]);
 

@@ -112,7 +112,7 @@ const BODY: Object =
 const DELEGATE: Object =
     object(&[field("name", STRING).rule("VS-DEL-01"), field("namespace", STRING).rule("VS-DEL-01")]);
 
-const RETRIES: Object = object(&[
+pub(super) const RETRIES: Object = object(&[
     field("attempts", INT32).rule("VS-RETRY-03"),
     field("perTryTimeout", DURATION).rule("VS-RETRY-08"),
     field("backoff", DURATION).rule("VS-RETRY-11"),

@@ -4,17 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::config::{self, ConfigError, Mode};
-use crate::decision::{
-    Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
-};
+use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, OriginalHost, ResponseHeaders};
 use crate::headers;
 use crate::refusal::Reason;
 use crate::request::Request;
+use crate::route::answer::Answer;
 use crate::route::cors::{Cors, Verdict};
 use crate::route::dial::Dial;
 use crate::route::fault::{Abort, Drawn, Fault};
-use crate::route::format::{Message, Properties, Property};
-use crate::route::header::{self, Operations};
+use crate::route::header::{self, Changed, Operations};
 use crate::route::matcher::RouteMatcher;
 use crate::route::redirect::Redirect;
 use crate::route::rewrite::{PathRewrite, PathSubstitution};
@@ -156,7 +154,8 @@ impl Action {
                     status: redirect.code(),
                     cause: Cause::Redirected,
                     details: Cow::Borrowed(details),
-                    headers: Answer::new(redirect.code(), request).changed(headers, response.as_deref()),
+                    headers: Answer::new(redirect.code(), request, None)
+                        .changed(headers, response.as_deref()),
                     grpc_status: None,
                     body: Cow::Borrowed(b""),
                 })
@@ -170,94 +169,12 @@ impl Action {
                     status: *status,
                     cause: Cause::DirectResponse,
                     details: Cow::Borrowed(details),
-                    headers: Answer::new(*status, request).changed(headers, response.as_deref()),
+                    headers: Answer::new(*status, request, None).changed(headers, response.as_deref()),
                     grpc_status: None,
                     body: Cow::Borrowed(body),
                 })
             }
         }
-    }
-}
-
-/// An answer of our own, as operators in its headers see it (VS-HDR-12): Envoy tells them nothing
-/// of an upstream, and no status but in `:status`.
-#[derive(Debug)]
-struct Answer<'a> {
-    request: &'a Request<'a>,
-    status: String,
-    headers: &'a [(&'a str, Cow<'a, [u8]>)],
-    cluster: Option<&'a str>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(status: u16, request: &'a Request<'a>) -> Self {
-        Self { request, status: status.to_string(), headers: &[], cluster: None }
-    }
-
-    /// `headers` with what the route changes in them.
-    fn changed<'t>(self, headers: Headers<'t>, response: Option<&'t ResponseHeaders>) -> Headers<'t> {
-        let Some(response) = response else { return headers };
-        let mut changed = headers.clone();
-        response.apply(&Answer { headers: &headers, ..self }, &mut changed);
-        changed
-    }
-}
-
-impl Message for Answer<'_> {
-    fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.request.request_header(name)
-    }
-
-    fn response_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        if name == ":status" {
-            return Some(Cow::Borrowed(self.status.as_bytes()));
-        }
-        let line = self.headers.iter().find(|(known, _)| *known == name);
-        line.map(|(_, value)| Cow::Borrowed(value.as_ref()))
-    }
-}
-
-impl Properties for Answer<'_> {
-    fn text(&self, property: Property) -> Option<Vec<u8>> {
-        match property {
-            Property::UpstreamHost => None,
-            Property::UpstreamCluster => self.cluster.map(|cluster| cluster.as_bytes().to_vec()),
-            other => self.request.text(other),
-        }
-    }
-
-    fn number(&self, property: Property) -> Option<i64> {
-        if property == Property::ResponseCode { None } else { self.request.number(property) }
-    }
-}
-
-/// A request whose Host header the chosen destination has replaced.
-#[derive(Debug)]
-struct WithAuthority<'a> {
-    request: &'a Request<'a>,
-    authority: &'a str,
-}
-
-impl Message for WithAuthority<'_> {
-    fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        match name {
-            "host" | ":authority" => Some(Cow::Borrowed(self.authority.as_bytes())),
-            name => self.request.request_header(name),
-        }
-    }
-
-    fn response_header(&self, _: &str) -> Option<Cow<'_, [u8]>> {
-        None
-    }
-}
-
-impl Properties for WithAuthority<'_> {
-    fn text(&self, property: Property) -> Option<Vec<u8>> {
-        self.request.text(property)
-    }
-
-    fn number(&self, property: Property) -> Option<i64> {
-        self.request.number(property)
     }
 }
 
@@ -322,7 +239,7 @@ impl ForwardAction {
             // An answer from here would come before the delay (GAP-08).
             if let Drawn { delay: None, abort: Some(abort) } = drawn {
                 let response = destination.and_then(|chosen| chosen.response.as_deref());
-                let answer = Answer { cluster, ..Answer::new(abort.status, request) };
+                let answer = Answer::new(abort.status, request, cluster);
                 return Decision::Respond(LocalReply {
                     status: abort.status,
                     cause: Cause::Aborted,
@@ -359,7 +276,10 @@ impl ForwardAction {
             own.apply(request, &mut headers);
             match chosen_authority {
                 // VS-HDR-10: by then the destination has done all of its own.
-                Some(authority) => of_route.apply(&WithAuthority { request, authority }, &mut headers),
+                Some(authority) => {
+                    let replaced = [HeaderChange::Set(":authority", authority.as_bytes().into())];
+                    of_route.apply(&Changed::request(request, &replaced), &mut headers);
+                }
                 None => of_route.apply(request, &mut headers),
             }
         }

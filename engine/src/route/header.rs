@@ -130,7 +130,7 @@ pub(super) fn is_header_name(name: &str) -> bool {
 
 /// A message to which changes have been made.
 #[derive(Debug)]
-struct Changed<'a> {
+pub(crate) struct Changed<'a> {
     message: &'a dyn Message,
     /// Which of its headers were changed.
     on_request: bool,
@@ -138,6 +138,10 @@ struct Changed<'a> {
 }
 
 impl<'a> Changed<'a> {
+    pub(crate) fn request(message: &'a dyn Message, changes: &'a [HeaderChange<'a>]) -> Self {
+        Self { message, on_request: true, changes }
+    }
+
     /// The first value of header `name`, which was `value`.
     fn current(&self, name: &str, value: Option<Cow<'a, [u8]>>) -> Option<Cow<'a, [u8]>> {
         self.changes.iter().fold(value, |value, change| match change {
@@ -151,6 +155,8 @@ impl<'a> Changed<'a> {
 
 impl Message for Changed<'_> {
     fn request_header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        // Envoy knows the Host header by its name in HTTP/2.
+        let name = if name == "host" { ":authority" } else { name };
         let value = self.message.request_header(name);
         if self.on_request { self.current(name, value) } else { value }
     }

@@ -33,8 +33,9 @@ const MANY: usize = 8;
 const MANY_REGEXES: usize = 16;
 
 /// Most regexes in one automaton. Its states are sets of what each regex has seen, and their number
-/// grows faster than that of the regexes.
-const SET_SIZE: usize = 128;
+/// grows faster than that of the regexes; where they don't fit into the cache, requests build them
+/// again and again.
+const SET_SIZE: usize = 32;
 
 /// Lengths of a text inside that are worth looking for; of a longer one its end is looked for.
 const INSIDE: RangeInclusive<usize> = 3..=16;
@@ -448,10 +449,12 @@ impl<'a> Builder<'a> {
         for &id in &routes {
             let Some(route) = self.route(id) else { continue };
             let count = |key: &Key<'_>| counts.get(key).copied().unwrap_or_default();
-            let key = keys(route).min_by_key(count).filter(|key| count(key) <= routes.len() / 2);
-            match key {
+            let is_regex = matches!(route.path(), Some(StringMatcher::Regex(_)));
+            // Many regexes are better told apart by the path than asked for one method.
+            let most = if is_regex { MANY } else { routes.len() / 2 };
+            match keys(route).min_by_key(count).filter(|key| count(key) <= most) {
                 Some(key) => by_key.entry(key).or_default().push(id),
-                None if matches!(route.path(), Some(StringMatcher::Regex(_))) => regexes.push(id),
+                None if is_regex => regexes.push(id),
                 None => plain.push(id),
             }
         }

@@ -56,7 +56,7 @@ impl RouteMatcher {
                 let invalid =
                     |error: InvalidPattern| ConfigError::new(format!("{path}.path.regex"), error.to_string());
                 let parsed = Parsed::new(&text).map_err(invalid)?;
-                let pattern = parsed.compile().map_err(invalid)?;
+                let pattern = parsed.compile(&text).map_err(invalid)?;
                 (Some(parsed), Some(StringMatcher::Regex(pattern)))
             }
             other => (None, single(other, "path")?),

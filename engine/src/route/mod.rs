@@ -1,6 +1,7 @@
 //! The routes of one virtual host, ready to be matched.
 
 mod action;
+mod answer;
 mod cors;
 mod dial;
 mod fault;

@@ -1,6 +1,7 @@
 //! Regular expressions as Istio means them: RE2 syntax over the whole string.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::PikeVM;
@@ -17,6 +18,11 @@ pub const MAX_PATTERN_LENGTH: usize = 1024;
 /// Most memory that one compiled pattern may take, in bytes. Repetitions such as `.{1,1000}`
 /// multiply; the limit is met when a config is generated, not when it is loaded.
 const MAX_COMPILED_SIZE: usize = 1 << 20;
+
+/// Up to this size, as [`largest_size`] guesses it, a pattern is compiled when it is first asked.
+/// That takes some ten microseconds then, and spares loading most of its time and memory: the index
+/// asks few of many patterns. It is far from the limit, so that compiling can't fail.
+const MAX_LAZY_SIZE: usize = MAX_COMPILED_SIZE / 16;
 
 /// A regular expression that must match a whole string (VS-MATCH-07).
 ///
@@ -55,7 +61,10 @@ pub struct Pattern(Kind);
 enum Kind {
     /// One of these matches.
     Steps(Box<[Steps]>),
-    Automaton(Box<BoundedBacktracker>),
+    Automaton {
+        pattern: Box<str>,
+        compiled: OnceLock<Option<Box<BoundedBacktracker>>>,
+    },
 }
 
 /// A pattern that can't be used.
@@ -70,14 +79,17 @@ pub(super) struct Parsed(Node);
 impl Pattern {
     /// Compiles `pattern`.
     pub fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        Parsed::new(pattern)?.compile()
+        Parsed::new(pattern)?.compile(pattern)
     }
 
     /// Whether the whole of `text` matches.
     pub fn matches(&self, text: &[u8]) -> bool {
         match &self.0 {
             Kind::Steps(branches) => branches.iter().any(|steps| steps.match_all(text)),
-            Kind::Automaton(automaton) => run(automaton, text),
+            Kind::Automaton { pattern, compiled } => compiled
+                .get_or_init(|| Parsed::new(pattern).and_then(|parsed| parsed.compile_automaton()).ok())
+                .as_ref()
+                .is_some_and(|automaton| run(automaton, text)),
         }
     }
 }
@@ -118,20 +130,28 @@ impl Parsed {
         re2::parse(pattern).map(Self).map_err(|fault| InvalidPattern(format!("invalid regex: {fault}")))
     }
 
-    pub(super) fn compile(&self) -> Result<Pattern, InvalidPattern> {
+    /// Compiles the pattern, which was read from `pattern`.
+    pub(super) fn compile(&self, pattern: &str) -> Result<Pattern, InvalidPattern> {
         let steps =
             branches(&self.0).and_then(|branches| branches.iter().map(|nodes| Steps::new(nodes)).collect());
         if let Some(steps) = steps {
             return Ok(Pattern(Kind::Steps(steps)));
         }
+        let compiled = OnceLock::new();
+        if largest_size(&self.0).is_none_or(|size| size > MAX_LAZY_SIZE) {
+            let _ = compiled.set(Some(self.compile_automaton()?));
+        }
+        Ok(Pattern(Kind::Automaton { pattern: pattern.into(), compiled }))
+    }
+
+    fn compile_automaton(&self) -> Result<Box<BoundedBacktracker>, InvalidPattern> {
         let too_large = || {
             InvalidPattern(format!(
                 "the regex needs more than {MAX_COMPILED_SIZE} bytes when compiled; shorten its repetitions"
             ))
         };
         let nfa = compile(&[self.to_whole_hir()]).ok_or_else(too_large)?;
-        let automaton = BoundedBacktracker::new_from_nfa(nfa).map_err(|_| too_large())?;
-        Ok(Pattern(Kind::Automaton(Box::new(automaton))))
+        BoundedBacktracker::new_from_nfa(nfa).map(Box::new).map_err(|_| too_large())
     }
 
     /// The pattern between the start and the end of a text.
@@ -182,6 +202,31 @@ fn extend_ending(ending: &mut Vec<u8>, node: &Node) -> bool {
         }
         Node::Repeat { .. } | Node::Alternation(_) | Node::Class(_) | Node::AnyByte => false,
     }
+}
+
+/// What `node` takes at most when compiled, in bytes; none where that can't be said.
+fn largest_size(node: &Node) -> Option<usize> {
+    /// A state of an automaton, with what it leads to.
+    const STATE: usize = 64;
+    /// A class with all characters outside ASCII: twelve states, and at most 64 ranges of ASCII.
+    const CLASS: usize = 12 * STATE + 64 * 8;
+    Some(match node {
+        Node::Empty | Node::Look(_) | Node::AnyByte => STATE,
+        Node::Text(text) => text.len() * STATE,
+        // One that has a part of the characters outside ASCII may need hundreds of states.
+        Node::Class(class) if folded_letter(class).is_none() && re2::beyond_ascii(class).is_none() => {
+            return None;
+        }
+        Node::Class(_) => CLASS,
+        Node::Repeat { node, min, max } => {
+            let copies = max.unwrap_or(min + 1).max(1) as usize;
+            copies.saturating_mul(largest_size(node)? + 3 * STATE)
+        }
+        Node::Concat(nodes) | Node::Alternation(nodes) => {
+            let sizes = nodes.iter().map(|node| Some(largest_size(node)? + 2 * STATE));
+            sizes.sum::<Option<usize>>()? + STATE
+        }
+    })
 }
 
 /// An automaton for `patterns`, to be run from the start of a text. None if it gets too large.
@@ -585,6 +630,7 @@ mod tests {
         assert!(!matches("/v[0-9]+", "/a/v1"));
         assert!(matches("a|ab", "ab"));
         assert!(!matches("a|b", "ab"));
+        assert!(matches("(/[a-z]+)*x*", "/a/b") && !matches("(/[a-z]+)*x*", "/a/"));
         assert!(matches(".*", "") && matches(".*", "/x") && !matches(".*", "/\n"));
     }
 
@@ -593,6 +639,30 @@ mod tests {
         // GAP-17
         assert!(matches(r"\d+", "12") && !matches(r"\d", "٣"));
         assert!(matches("(?i)/abc", "/ABC") && !matches("/abc", "/ABC"));
+    }
+
+    #[test]
+    fn the_guess_of_a_size_is_never_too_low() {
+        let patterns = [
+            "a|b*",
+            "(a*b?)*",
+            "(?:/[a-z]+)*/x",
+            "([^/]*/)*[^/]*",
+            "(.{3,7}|a?){2,9}",
+            "(a|b|c|d|e|f|g|h|i){1,50}",
+            "((a?){5,}){3,}",
+            "(?i)(kilo|s)+.",
+            r"(\bx\B|\C)*(?:)",
+            "((((x*)*)*)*)*",
+            "([!#%')+/13579;=?ACEGIKMOQSUWY_acegikmoqsuwy]*x)*",
+        ];
+        for pattern in patterns {
+            let parsed = Parsed::new(pattern).unwrap();
+            let size = parsed.compile_automaton().unwrap().get_nfa().memory_usage();
+            let guess = largest_size(&parsed.0).unwrap();
+            assert!(size <= guess + 512, "{pattern}: {size} > {guess}");
+        }
+        assert_eq!(largest_size(&Parsed::new("[à-ü]*").unwrap().0), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ const LARGE_BODY: usize = 100 << 10;
 
 pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     exclusive(node, out);
+    outdone(node, out);
     if let Some(rewrite) = &route.rewrite
         && let Some(regex) = &rewrite.uri_regex
     {
@@ -78,8 +79,31 @@ fn exclusive(node: &Node, out: &mut Diagnostics) {
     }
 }
 
-fn no_effect(field: &str, action: &str, span: Span) -> Diagnostic {
-    Diagnostic::warning("has-no-effect", format!("`{field}` has no effect beside `{action}`, as in Istio"))
+/// Fields that count only where others are absent, or present.
+fn outdone(node: &Node, out: &mut Diagnostics) {
+    let delay = node.get("fault").and_then(|fault| fault.get("delay"));
+    for (parent, old, new, rule) in [
+        (delay, "percent", "percentage", "VS-FAULT-02"),
+        (node.get("corsPolicy"), "allowOrigin", "allowOrigins", "VS-CORS-01"),
+    ] {
+        let Some(parent) = parent else { continue };
+        let given = |node: &&Node| !(node.items().is_empty() && node.entries().is_empty());
+        if let (Some(entry), Some(_)) = (parent.entry(old), parent.get(new).filter(given)) {
+            out.push(no_effect(old, new, entry.key_span).rule(rule));
+        }
+    }
+    if node.get("mirror").is_none() {
+        for share in ["mirrorPercentage", "mirrorPercent", "mirror_percent"] {
+            if let Some(entry) = node.entry(share).filter(|entry| !entry.node.is_null()) {
+                let message = format!("`{share}` has no effect without `mirror`, as in Istio");
+                out.push(Diagnostic::warning("has-no-effect", message).at(entry.key_span).rule("VS-MIR-01"));
+            }
+        }
+    }
+}
+
+fn no_effect(field: &str, other: &str, span: Span) -> Diagnostic {
+    Diagnostic::warning("has-no-effect", format!("`{field}` has no effect beside `{other}`, as in Istio"))
         .at(span)
         .rule("VAL-VS-06")
         .help("remove it")
@@ -233,8 +257,17 @@ const RETRY_ON: [&str; 16] = [
     "unavailable",
 ];
 
+/// Whether a status has a name, which Istio wants of those that are tried again on (VS-RETRY-05).
+fn is_known_status(status: u16) -> bool {
+    matches!(
+        status,
+        100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451
+            | 500..=508 | 510 | 511
+    )
+}
+
 /// VAL-VS-20.
-fn retries(retries: &Retries, out: &mut Diagnostics) {
+pub(crate) fn retries(retries: &Retries, out: &mut Diagnostics) {
     let error = |message: String, span: Span| {
         Diagnostic::error("invalid-retries", message).at(span).rule("VAL-VS-20")
     };
@@ -259,12 +292,12 @@ fn retries(retries: &Retries, out: &mut Diagnostics) {
     }
     if let Some(conditions) = &retries.retry_on {
         for word in conditions.split(',') {
-            let status = word.parse::<u16>().is_ok_and(|status| (100..600).contains(&status));
+            let status = word.parse().is_ok_and(is_known_status);
             if !status && !RETRY_ON.contains(&word) {
                 out.push(
                     error(format!("`{word}` is nothing that Envoy tries again on"), conditions.span)
                         .rule("VS-RETRY-06")
-                        .help(format!("it can be a status or one of {}", RETRY_ON.join(", "))),
+                        .help(format!("it can be a known status or one of {}", RETRY_ON.join(", "))),
                 );
             }
         }
@@ -416,11 +449,13 @@ fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
     if let Some(code) = &redirect.code
         && !matches!(code.value, 301 | 302 | 303 | 307 | 308)
     {
-        out.push(
-            error(format!("{} is no status of a redirect", code.value), code.span)
-                .rule("VS-RD-01")
-                .help("it can be 301, 302, 303, 307 or 308"),
-        );
+        let message = format!("{} is no status of a redirect", code.value);
+        // Istio takes all that begin with a 3, and comes to routes that Envoy refuses.
+        let diagnostic = match code.value {
+            300..=399 => Diagnostic::error("not-supported", message).at(code.span),
+            _ => error(message, code.span),
+        };
+        out.push(diagnostic.rule("VS-RD-01").help("it can be 301, 302, 303, 307 or 308"));
     }
     if let Some(scheme) = &redirect.scheme
         && !matches!(scheme.as_str(), "http" | "https")
@@ -441,11 +476,12 @@ fn direct_response(response: &DirectResponse, out: &mut Diagnostics) {
     if let Some(status) = &response.status
         && !(200..=599).contains(&status.value)
     {
-        let mut message = format!("{} is not between 200 and 599", status.value);
-        if status.value == 600 {
-            message.push_str(", though Istio lets it pass");
-        }
-        out.push(Diagnostic::error("invalid-direct-response", message).at(status.span).rule("VAL-VS-18"));
+        let message = format!("{} is not between 200 and 599", status.value);
+        let diagnostic = match status.value {
+            600 => Diagnostic::error("not-supported", format!("{message}, though Istio lets it pass")),
+            _ => Diagnostic::error("invalid-direct-response", message),
+        };
+        out.push(diagnostic.at(status.span).rule("VAL-VS-18"));
     }
     let Some(body) = &response.body else { return };
     let size = match &body.value {
@@ -505,7 +541,7 @@ mod tests {
                 (&redirect(""), &["error invalid-redirect VS-RD-11"]),
                 (&redirect("uri: /x, prefixRewrite: /y"), BAD),
                 (&redirect("uri: \"/x\\ry\""), BAD),
-                (&redirect("uri: /x, redirectCode: 304"), &["error invalid-redirect VS-RD-01"]),
+                (&redirect("uri: /x, redirectCode: 304"), &["error not-supported VS-RD-01"]),
                 (&redirect("scheme: ftp"), &["error invalid-redirect VS-RD-06"]),
                 (&redirect("port: 0"), BAD),
                 (
@@ -531,7 +567,7 @@ mod tests {
             &[
                 (&response("status: 503, body: {string: down}"), &[]),
                 (&response("status: 200, body: {bytes: Zm9v}"), &[]),
-                (&response("status: 600"), &["error invalid-direct-response VAL-VS-18"]),
+                (&response("status: 600"), &["error not-supported VAL-VS-18"]),
                 (&response("status: 199"), &["error invalid-direct-response VAL-VS-18"]),
                 (&response("body: {string: a}"), &["error missing-field VAL-CRD-18"]),
                 (&response("status: 200, body: {bytes: '?'}"), &["error invalid-direct-response VS-DR-02"]),
@@ -564,6 +600,7 @@ mod tests {
                 (&retries("retryOn: 5xx"), &["error invalid-retries VS-RETRY-02"]),
                 (&retries("attempts: 1, retryOn: '5xx, reset'"), &["error invalid-retries VS-RETRY-06"]),
                 (&retries("attempts: 1, retryOn: 'nope'"), &["error invalid-retries VS-RETRY-06"]),
+                (&retries("attempts: 1, retryOn: '429,599'"), &["error invalid-retries VS-RETRY-06"]),
             ],
         );
     }
@@ -584,6 +621,11 @@ mod tests {
                 (&fault(""), &["error invalid-fault VS-FAULT-07"]),
                 (&fault("delay: {fixedDelay: 2s}"), &["warning fault-without-percentage VS-FAULT-02"]),
                 (&fault("delay: {percent: 5}"), &["error invalid-fault VAL-VS-21"]),
+                (
+                    &fault("delay: {fixedDelay: 1s, percent: 5, percentage: {value: 1}}"),
+                    &["warning has-no-effect VS-FAULT-02"],
+                ),
+                (&with("mirrorPercentage: {value: 10}"), &["warning has-no-effect VS-MIR-01"]),
                 (
                     &fault("abort: {httpStatus: 600, percentage: {value: 1}}"),
                     &["error invalid-fault VAL-VS-21"],
@@ -622,6 +664,10 @@ mod tests {
                         "allowOrigins: [{exact: 'http://a'}], allowMethods: [GET], allowHeaders: [x], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE",
                     ),
                     &[],
+                ),
+                (
+                    &with("allowOrigins: [{exact: a}], allowOrigin: [b]"),
+                    &["warning has-no-effect VS-CORS-01"],
                 ),
                 (&with("allowOrigins: [{exact: ''}]"), BAD),
                 (&with("allowOrigins: [{}]"), BAD),

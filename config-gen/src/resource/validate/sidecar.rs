@@ -7,6 +7,18 @@ use super::super::sidecar::Sidecar;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 
 pub(crate) fn validate(sidecar: &Sidecar, out: &mut Diagnostics) {
+    if let Some(selector) = &sidecar.workload_selector {
+        for (key, value) in &selector.value {
+            if value.contains('*') || value.len() > 63 {
+                out.push(
+                    Diagnostic::error("invalid-selector", format!("`{key}: {value}` is no label"))
+                        .at(selector.span)
+                        .rule("VAL-CRD-15")
+                        .help("labels are compared as they are, without patterns"),
+                );
+            }
+        }
+    }
     let mut ports = HashMap::new();
     for egress in &sidecar.egress {
         let number = egress.port.as_ref().map(|port| port.value);
@@ -77,6 +89,12 @@ mod tests {
                     &[],
                 ),
                 ("outboundTrafficPolicy: {}", &[]),
+                ("workloadSelector: {labels: {app: '*'}}", &["error invalid-selector VAL-CRD-15"]),
+                ("ingress: [{defaultEndpoint: '127.0.0.1:80'}]", &["error missing-field VAL-CRD-22"]),
+                (
+                    "outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {port: {number: 80}}}",
+                    &["error not-supported OTP-06", "error missing-field VAL-CRD-22"],
+                ),
                 ("ingress: [{port: {number: 80}}]\nworkloadSelector: {labels: {app: a}}", &[]),
                 (&egress("[a.example.com]"), &["error invalid-host VIS-06"]),
                 (&egress("['a_b/*']"), &["error invalid-host VIS-06"]),

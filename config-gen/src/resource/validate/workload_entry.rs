@@ -7,6 +7,20 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 
 pub(crate) fn validate(entry: &WorkloadEntry, spec: &Node, out: &mut Diagnostics) {
+    for (name, _) in &entry.endpoint.ports {
+        // Kubernetes takes one character less than a label has (VAL-CRD-13).
+        if !domain::is_label(name) || name.len() >= 63 {
+            out.push(
+                Diagnostic::error(
+                    "invalid-port-name",
+                    format!("`{}` can't be the name of a port", name.value),
+                )
+                .at(name.span)
+                .rule("VAL-CRD-13")
+                .help("a name consists of at most 62 letters, digits and inner `-`"),
+            );
+        }
+    }
     let Some(address) = &entry.endpoint.address else {
         if spec.get("address").is_none() && spec.get("network").is_none() {
             out.push(
@@ -45,6 +59,7 @@ mod tests {
                 ("address: 'unix:///run/a.sock'", &[]),
                 ("weight: 1", &["error missing-field VAL-SE-24"]),
                 ("address: ''", &["error invalid-host VAL-SE-24"]),
+                ("address: 10.0.0.1\nports: {a_b: 1}", &["error invalid-port-name VAL-CRD-13"]),
                 ("address: a_b", &["error invalid-host VAL-SE-24"]),
                 ("address: 'unix://a'", &["error invalid-address VAL-CRD-13"]),
                 ("address: 'unix:///a'\nports: {http: 1}", &["error invalid-address VAL-CRD-13"]),

@@ -1,4 +1,4 @@
-//! The configurations of the three rows, which differ in filter and routes and nothing else.
+//! The configurations of the three rows of the table `hosts`, which differ in filter and routes and nothing else.
 //!
 //! Row 3 is what `config-gen` writes. Rows 1 and 2 are made from what the Envoy of row 3 says
 //! that it runs (`/config_dump`), with these parts of its HTTP connection manager replaced:
@@ -36,29 +36,7 @@ pub(crate) struct Derived {
 impl<'a> Configs<'a> {
     /// Runs `config-gen` in `scratch`, for an upstream at `port`.
     pub(crate) fn generate(scratch: &'a Scratch, workload: &Workload, port: u16) -> Result<Self> {
-        let input = scratch.write("registry.yaml", &workload.yaml)?;
-        let output = scratch.path().join("out");
-        let module = places::module()?;
-        let upstream_port = format!("80={port}");
-        let finished = config_gen([
-            "generate".as_ref(),
-            "--filename".as_ref(),
-            input.as_os_str(),
-            "--output".as_ref(),
-            output.as_os_str(),
-            "--listen".as_ref(),
-            "80=127.0.0.1:0".as_ref(),
-            "--admin".as_ref(),
-            "127.0.0.1:0".as_ref(),
-            "--upstream-port".as_ref(),
-            upstream_port.as_ref(),
-            // All rows without: writing them would be much of what is measured.
-            "--access-log".as_ref(),
-            "off".as_ref(),
-            "--module".as_ref(),
-            module.as_os_str(),
-        ])?;
-        ensure!(finished.success(), "config-gen generate failed: {finished}");
+        let output = generate(scratch, "out", &workload.yaml, port)?;
         let plugin_config = std::fs::read(output.join("plugin-config.json")).context("plugin-config.json")?;
         Ok(Self {
             ours: output.join("envoy.yaml"),
@@ -82,8 +60,37 @@ impl<'a> Configs<'a> {
     }
 }
 
+/// Runs `config-gen` on `yaml` in `scratch`, for an upstream at `port`. Returns the folder `name` with
+/// what it wrote.
+pub(crate) fn generate(scratch: &Scratch, name: &str, yaml: &str, port: u16) -> Result<PathBuf> {
+    let input = scratch.write(&format!("{name}.yaml"), yaml)?;
+    let output = scratch.path().join(name);
+    let module = places::module()?;
+    let upstream_port = format!("80={port}");
+    let finished = config_gen([
+        "generate".as_ref(),
+        "--filename".as_ref(),
+        input.as_os_str(),
+        "--output".as_ref(),
+        output.as_os_str(),
+        "--listen".as_ref(),
+        "80=127.0.0.1:0".as_ref(),
+        "--admin".as_ref(),
+        "127.0.0.1:0".as_ref(),
+        "--upstream-port".as_ref(),
+        upstream_port.as_ref(),
+        // All rows without: writing them would be much of what is measured.
+        "--access-log".as_ref(),
+        "off".as_ref(),
+        "--module".as_ref(),
+        module.as_os_str(),
+    ])?;
+    ensure!(finished.success(), "config-gen generate failed: {finished}");
+    Ok(output)
+}
+
 /// The bootstrap that an Envoy runs on.
-fn bootstrap(envoy: &Envoy) -> Result<Value> {
+pub(crate) fn bootstrap(envoy: &Envoy) -> Result<Value> {
     let mut dump: Value = envoy.admin_get("/config_dump")?.json()?;
     let mut dumps = dump["configs"].as_array_mut().into_iter().flatten();
     let mut bootstrap = dumps
@@ -97,7 +104,7 @@ fn bootstrap(envoy: &Envoy) -> Result<Value> {
 const HTTP_CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
 /// What the generated routes do, without the choice of a cluster.
-fn route_action(bootstrap: &Value) -> Result<Value> {
+pub(crate) fn route_action(bootstrap: &Value) -> Result<Value> {
     let path = format!("{HTTP_CONNECTION_MANAGER}/route_config/virtual_hosts/0/routes/0/route");
     let mut action = bootstrap.pointer(&path).cloned().context("no route in the bootstrap")?;
     let removed = action.as_object_mut().and_then(|action| action.remove("cluster_header"));
@@ -105,7 +112,7 @@ fn route_action(bootstrap: &Value) -> Result<Value> {
     Ok(action)
 }
 
-fn with_routes(mut bootstrap: Value, virtual_hosts: &[Value]) -> Result<Value> {
+pub(crate) fn with_routes(mut bootstrap: Value, virtual_hosts: &[Value]) -> Result<Value> {
     let manager = bootstrap.pointer_mut(HTTP_CONNECTION_MANAGER).and_then(Value::as_object_mut);
     let manager = manager.context("no HTTP connection manager in the bootstrap")?;
     let filters = manager.get_mut("http_filters").and_then(Value::as_array_mut).context("no filters")?;
@@ -152,7 +159,7 @@ fn own_route(route: &Value, action: &Value) -> Result<Value> {
     Ok(json!({"match": matcher, "route": action_to(action, cluster, target.get("rewrite"))}))
 }
 
-fn action_to(action: &Value, cluster: &Value, rewrite: Option<&Value>) -> Value {
+pub(crate) fn action_to(action: &Value, cluster: &Value, rewrite: Option<&Value>) -> Value {
     let mut action = action.clone();
     action["cluster"] = cluster.clone();
     if let Some(rewrite) = rewrite {

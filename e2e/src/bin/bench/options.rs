@@ -7,16 +7,20 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) const HELP: &str = "\
 Compares the CPU time per request of Envoy with our filter, with Envoy's own routes that do the
-same, and without either.
+same, and without either: many hosts, and many rules in one host.
 
 Usage: bench [OPTIONS]
 
+  --table NAME        `hosts`, `rules` or `all` of them [default: all]
+  --quick             Few rounds and requests: shows that it works, and nothing else
   --rounds NUMBER     Rounds, each of which measures every row [default: 7]
-  --requests NUMBER   Requests for each row in each round [default: 40000]
-  --hosts NUMBER      Hosts in the registry [default: 1000]
-  --rules NUMBER      Rules of each host; each request matches any one of them [default: 1]
+  --requests NUMBER   hosts: requests for each row in each round [default: 40000]
+  --hosts NUMBER      hosts: hosts in the registry [default: 1000]
+  --rules NUMBER      hosts: rules of each host; each request matches any one of them [default: 1]
+  --slice MS          rules: CPU time of Envoy for each cell in each round, about [default: 150]
+  --forward           rules: requests are forwarded, instead of answered by Envoy itself
   --envoy VERSION     Version of Envoy, such as 1.40.0 [default: the newest that is installed]
-  --json FILE         Add the results to FILE, as one line of JSON
+  --json FILE         Add the results to FILE, as one line of JSON for each table
   --help              Print this
 
 Exit status: 0 the budget is met, 1 it is exceeded, 2 there is no result
@@ -25,18 +29,31 @@ Exit status: 0 the budget is met, 1 it is exceeded, 2 there is no result
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
+    /// Which tables.
+    pub(crate) tables: Tables,
     /// How many rounds are counted; the warm-up is one more.
     pub(crate) rounds: usize,
-    /// How many requests each row gets in a round.
+    /// How many requests each row of the table `hosts` gets in a round.
     pub(crate) requests: u64,
     /// How many hosts are in the registry.
     pub(crate) hosts: usize,
     /// How many rules each host has.
     pub(crate) rules: usize,
+    /// How much CPU time of Envoy a cell of the table `rules` is worth in a round, in milliseconds.
+    pub(crate) slice: u64,
+    /// Whether the requests of the table `rules` are forwarded to the upstream.
+    pub(crate) forward: bool,
     /// Envoy's version; none: the newest at hand.
     pub(crate) envoy: Option<String>,
     /// File for machine-readable results.
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Which tables are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tables {
+    pub(crate) hosts: bool,
+    pub(crate) rules: bool,
 }
 
 /// What to do.
@@ -48,7 +65,17 @@ pub(crate) enum Command {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rounds: 7, requests: 40_000, hosts: 1000, rules: 1, envoy: None, json: None }
+        Self {
+            tables: Tables { hosts: true, rules: true },
+            rounds: 7,
+            requests: 40_000,
+            hosts: 1000,
+            rules: 1,
+            slice: 150,
+            forward: false,
+            envoy: None,
+            json: None,
+        }
     }
 }
 
@@ -60,6 +87,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         if matches!(&*argument, "--help" | "-h") {
             return Ok(Command::Help);
         }
+        if argument == "--quick" {
+            (options.rounds, options.requests, options.slice) = (2, 4000, 20);
+            continue;
+        }
+        if argument == "--forward" {
+            options.forward = true;
+            continue;
+        }
         let (name, inline) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (&*argument, None),
@@ -69,6 +104,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             value.with_context(|| format!("`{name}` needs a value"))
         };
         match name {
+            "--table" => {
+                options.tables = match &*value()? {
+                    "hosts" => Tables { hosts: true, rules: false },
+                    "rules" => Tables { hosts: false, rules: true },
+                    "all" => Tables { hosts: true, rules: true },
+                    other => bail!("there is no table `{other}`"),
+                }
+            }
+            "--slice" => options.slice = positive(name, &value()?)?,
             "--rounds" => options.rounds = positive(name, &value()?)?,
             "--requests" => options.requests = positive(name, &value()?)?,
             "--hosts" => options.hosts = positive(name, &value()?)?,
@@ -107,12 +151,16 @@ mod tests {
         };
         let line = "--rounds 3 --hosts=10 --envoy 1.36.4 --json=out.json";
         assert_eq!(parsed(line).unwrap(), Command::Run(expected));
+        let Command::Run(quick) = parsed("--table rules --quick --rounds 3").unwrap() else { panic!() };
+        assert!(!quick.tables.hosts && quick.tables.rules);
+        assert_eq!((quick.rounds, quick.slice), (3, 20));
         assert_eq!(parsed("--rounds 3 --help").unwrap(), Command::Help);
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--rounds", "--rounds=", "--rounds 0", "--requests many", "--round 3", "3"] {
+        for line in ["--rounds", "--rounds=", "--rounds 0", "--requests many", "--round 3", "3", "--table x"]
+        {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! What is printed, and what is written for machines.
+//! What is printed of the table `hosts`, and what is written for machines.
 
 use std::fmt;
 use std::fs::File;
@@ -74,6 +74,7 @@ impl<'a> Report<'a> {
         let [ours_to_own, ours_to_none, own_to_none] = &self.ratios;
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let line = json!({
+            "table": "hosts",
             "unix_time": time,
             "machine": self.machine,
             "cores_used_by_others": self.others,

@@ -15,7 +15,7 @@ use crate::workload::{Target, Workload};
 
 /// What a client sends besides `Host`: about what HTTP libraries and tracing add. The filter
 /// looks at the name of every header, so their number counts.
-const HEADERS: [(&str, &str); 5] = [
+pub(crate) const HEADERS: [(&str, &str); 5] = [
     ("user-agent", "portolan-bench/1.0"),
     ("accept", "application/json"),
     ("accept-encoding", "gzip, deflate"),

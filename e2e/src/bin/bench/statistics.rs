@@ -39,10 +39,10 @@ impl Summary {
     /// Of one row's cost relative to another's, of the same round each time: what a round
     /// suffers from, such as a busy machine, is then in both. (The ratio of two medians would
     /// compare rows of different rounds.)
-    pub(crate) fn of_ratio(
-        rounds: &[Round],
-        cost: impl Fn(&Round) -> f64,
-        relative_to: impl Fn(&Round) -> f64,
+    pub(crate) fn of_ratio<R>(
+        rounds: &[R],
+        cost: impl Fn(&R) -> f64,
+        relative_to: impl Fn(&R) -> f64,
     ) -> Option<Self> {
         Self::of(rounds.iter().map(|round| cost(round) / relative_to(round)))
     }

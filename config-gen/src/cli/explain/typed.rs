@@ -1,0 +1,146 @@
+//! A URL, and what else is typed beside it, as what is asked about.
+
+use super::super::arguments::Explain;
+use super::curl;
+use crate::cases::Request;
+use crate::explain::Asked;
+
+/// What the arguments ask.
+pub(super) fn asked(arguments: &Explain) -> Result<Asked, String> {
+    let mut typed = Typed {
+        url: arguments.url.clone(),
+        method: arguments.method.clone(),
+        headers: arguments.headers.clone(),
+        port: arguments.port,
+    };
+    if let Some(command) = &arguments.curl {
+        let curl = curl::read(command)?;
+        typed.url = typed.url.or(curl.url);
+        typed.method = typed.method.or(curl.method);
+        typed.headers.splice(0..0, curl.headers);
+    }
+    typed.asked()
+}
+
+/// What was typed, unread.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    pub(super) url: Option<String>,
+    pub(super) method: Option<String>,
+    /// Each as `name: value`.
+    pub(super) headers: Vec<String>,
+    /// The port of the listener.
+    pub(super) port: Option<u16>,
+}
+
+impl Typed {
+    /// A URL, or a curl command.
+    pub(super) fn from_line(line: &str) -> Result<Self, String> {
+        if line.starts_with("curl ") {
+            return curl::read(line);
+        }
+        Ok(Self { url: Some(line.to_owned()), ..Self::default() })
+    }
+
+    pub(super) fn asked(self) -> Result<Asked, String> {
+        let url = self.url.ok_or("a URL is missing, such as http://example.com/")?;
+        if url.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
+            return Err("the URL must not hold blanks or control characters".to_owned());
+        }
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", &url));
+        let scheme = scheme.to_ascii_lowercase();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if authority.is_empty() || authority.contains('@') {
+            return Err(format!("`{url}` must have a host, and no user name"));
+        }
+        let (host, own_port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => {
+                let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+                (host, Some(port.ok_or_else(|| format!("`{authority}` has no valid port"))?))
+            }
+            _ => (authority, None),
+        };
+        let default = match scheme.as_str() {
+            "http" | "connect" => 80,
+            "https" => 443,
+            "tcp" => own_port.ok_or_else(|| format!("`{url}` must have a port"))?,
+            _ => return Err(format!("`{url}` is no http, https, tcp or connect URL")),
+        };
+        let port = self.port.or(own_port).unwrap_or(default);
+        match scheme.as_str() {
+            "https" => return Ok(Asked::Tls { host: host.to_owned(), port }),
+            "tcp" => return Ok(Asked::Tcp { target: authority.to_owned(), port }),
+            _ => {}
+        }
+        // Clients leave the scheme's own port out.
+        let mut sent = if own_port == Some(default) { host } else { authority }.as_bytes().to_vec();
+        let mut headers = Vec::new();
+        for line in &self.headers {
+            let form = || format!("`{line}` is not of the form `name: value`");
+            let (name, value) = line.split_once(':').ok_or_else(form)?;
+            let name = name.trim().to_ascii_lowercase();
+            if name.is_empty() || name.bytes().any(|byte| byte.is_ascii_whitespace()) {
+                return Err(form());
+            }
+            let value = value.trim().as_bytes().to_vec();
+            if name == "host" { sent = value } else { headers.push((name, value)) }
+        }
+        let method = self.method.unwrap_or_else(|| "GET".to_owned());
+        if scheme == "connect" || method == "CONNECT" {
+            // The port of the target has nothing to do with the listener's, and there is no path.
+            return Ok(Asked::Http(Request {
+                port: self.port.unwrap_or(80),
+                method: "CONNECT".to_owned(),
+                authority: authority.as_bytes().to_vec(),
+                path: Vec::new(),
+                headers,
+                random: 0,
+            }));
+        }
+        let path = path.split('#').next().unwrap_or_default();
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let path = format!("{slash}{path}").into_bytes();
+        Ok(Asked::Http(Request { port, method, authority: sent, path, headers, random: 0 }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(url: &str) -> Result<Asked, String> {
+        Typed::from_line(url)?.asked()
+    }
+
+    fn request(url: &str) -> Request {
+        match asked(url) {
+            Ok(Asked::Http(request)) => request,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn urls_are_read() {
+        assert_eq!(request("a").path, b"/");
+        assert_eq!(request("http://a:80?x#y").path, b"/?x");
+        assert_eq!(request("http://a:80/").authority, b"a");
+        assert_eq!(
+            (request("http://[::1]/").authority, request("http://a:81/").port),
+            (b"[::1]".to_vec(), 81)
+        );
+        assert_eq!(asked("https://a:443/x"), Ok(Asked::Tls { host: "a".to_owned(), port: 443 }));
+        let target = "10.0.0.1:3306".to_owned();
+        assert_eq!(asked("tcp://10.0.0.1:3306"), Ok(Asked::Tcp { target, port: 3306 }));
+        for connect in ["connect://a:443", "curl -X CONNECT http://a:443/"] {
+            let request = request(connect);
+            assert_eq!((request.port, request.method.as_str()), (80, "CONNECT"), "{connect}");
+            assert_eq!((request.authority.as_slice(), request.path.as_slice()), (&b"a:443"[..], &b""[..]));
+        }
+        for wrong in
+            ["ftp://a", "http://a:x/", "http://a:0", "http:///x", "http://me@a/", "http://a/ b", "tcp://a"]
+        {
+            assert!(asked(wrong).is_err(), "{wrong}");
+        }
+    }
+}
