@@ -117,9 +117,9 @@ impl<'a> Client<'a> {
                 (seen.host.clone().into_bytes(), seen.path.clone().into_bytes(), Some(headers))
             }
         };
-        let upstream = text("upstream").filter(|_| cluster.as_deref() == Some("PassthroughCluster"));
+        let upstream = text("upstream").and_then(|upstream| upstream.parse().ok());
         Ok(Seen::Forwarded {
-            dials: upstream.and_then(|upstream| Some(self.world.dialled(upstream.parse().ok()?))),
+            dials: upstream.and_then(|upstream| self.world.dialled(cluster.as_deref()?, upstream)),
             cluster,
             authority,
             path,

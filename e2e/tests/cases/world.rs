@@ -1,7 +1,7 @@
 //! What stands for the internet: DNS, and an upstream for each port of each registered host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -22,7 +22,7 @@ pub(crate) struct World {
     originating: BTreeSet<String>,
     /// For hosts outside the registry: one for each listener port.
     passthrough: BTreeMap<u16, Upstream>,
-    /// Hosts outside the registry have an address each, so that one can tell which was dialled.
+    /// Hosts that come from the request have an address each, so that one can tell which was dialled.
     dialled: BTreeMap<IpAddr, String>,
     /// Requests may go to mirrors, which takes its time.
     pub(crate) mirrors: bool,
@@ -185,13 +185,18 @@ impl World {
         self.originating.contains(cluster)
     }
 
-    /// Host and port of a request to a host outside the registry that went to `upstream`.
-    pub(crate) fn dialled(&self, upstream: std::net::SocketAddr) -> String {
-        let known = self.dialled.get(&upstream.ip());
-        let host = known.map_or_else(|| upstream.ip().to_string(), String::clone);
-        let port =
-            self.passthrough.iter().find(|(_, passthrough)| passthrough.addr().port() == upstream.port());
-        format!("{host}:{}", port.map_or(upstream.port(), |(port, _)| *port))
+    /// Host and port of a request that went to `upstream`, where they came from the request.
+    pub(crate) fn dialled(&self, cluster: &str, upstream: SocketAddr) -> Option<String> {
+        let known = self.dialled.get(&upstream.ip()).cloned();
+        let here = |candidate: &Upstream| candidate.addr().port() == upstream.port();
+        if cluster == "PassthroughCluster" {
+            let port = self.passthrough.iter().find(|(_, upstream)| here(upstream)).map(|(port, _)| *port);
+            let host = known.unwrap_or_else(|| upstream.ip().to_string());
+            return Some(format!("{host}:{}", port.unwrap_or(upstream.port())));
+        }
+        let name = self.registered.iter().find(|(_, upstream)| here(upstream)).map(|(name, _)| name)?;
+        let (_, port) = name.rsplit_once(':')?;
+        Some(format!("{}:{port}", known?))
     }
 }
 
