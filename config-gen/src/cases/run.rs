@@ -15,7 +15,7 @@ use super::{
     CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
     UpstreamReply,
 };
-use crate::connection_manager::as_seen_by_engine;
+use crate::connection_manager::{Refused, as_seen_by_engine, receive};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::emit;
 use crate::emit::listener::carries_http;
@@ -131,7 +131,17 @@ impl Prepared {
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
         }
-        let (mut seen, why) = decide(engine, request, &test.upstream, &mut NoTrace);
+        // What Envoy would refuse is for the engine alone.
+        let received = if test.runs_in(EngineKind::Envoy) { receive(request) } else { Ok(request.clone()) };
+        let received = match received {
+            Ok(received) => received,
+            Err(Refused { status, details }) => {
+                let reason = details.to_owned();
+                let seen = Seen::Answered { status, reason, body: String::new(), effects: Box::default() };
+                return Ok((seen, "refused before the filter".to_owned()));
+            }
+        };
+        let (mut seen, why) = decide(engine, &received, &test.upstream, &mut NoTrace);
         if let Seen::Forwarded { effects, .. } = &mut seen {
             effects::add_profile(effects, plan);
         }
