@@ -8,7 +8,7 @@ use super::super::action::{
 };
 use super::super::virtual_service::{Cors, HttpRoute, StringMatch};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::input::node::Node;
+use crate::input::node::{Node, Value};
 use crate::source::Span;
 
 /// Largest body of a direct response, and from which on it is warned about (VS-DR-03).
@@ -26,6 +26,7 @@ pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     if let Some(fault) = &route.fault {
         self::fault(fault, out);
     }
+    shares_of_faults(node, out);
     mirrors(node, out);
     if let Some(cors) = &route.cors {
         self::cors(cors, out);
@@ -166,6 +167,26 @@ fn fault(fault: &Fault, out: &mut Diagnostics) {
         );
     } else if abort.per_million == 0 {
         out.push(never("aborted", abort.span, "VS-FAULT-03"));
+    }
+}
+
+/// VS-FAULT-04: what is less than one part of a million is none, though not written as such. Mirrors
+/// may have such a share: Istio cuts it off.
+fn shares_of_faults(node: &Node, out: &mut Diagnostics) {
+    let Some(fault) = node.get("fault") else { return };
+    for kind in ["delay", "abort"] {
+        let share = fault.get(kind).and_then(|kind| kind.get("percentage")?.get("value"));
+        if let Some(Node { value: Value::Float(percent), span, .. }) = share
+            && *percent > 0.0
+            && *percent < 0.0001
+        {
+            out.push(
+                Diagnostic::error("invalid-fault", format!("{percent} is less than the least, 0.0001"))
+                    .at(*span)
+                    .rule("VS-FAULT-04")
+                    .help("0 is for no request"),
+            );
+        }
     }
 }
 
@@ -640,6 +661,11 @@ mod tests {
                     &fault("abort: {httpStatus: 500, percentage: {value: 101}}"),
                     &["error out-of-range VAL-CRD-06"],
                 ),
+                (
+                    &fault("delay: {fixedDelay: 1s, percentage: {value: 0.00009}}"),
+                    &["warning fault-without-percentage VS-FAULT-02", "error invalid-fault VS-FAULT-04"],
+                ),
+                (&fault("abort: {httpStatus: 500, percentage: {value: 0.0001}}"), &[]),
                 (&with("mirror: {host: c}, mirrorPercentage: {value: 10}"), &[]),
                 (&with("mirrors: [{destination: {host: c}, percentage: {value: 10}}]"), &[]),
                 (&with("mirror: {host: c}, mirrorPercent: 10"), &["warning deprecated-field VAL-VS-09"]),
