@@ -6,8 +6,9 @@
 //!   loaded the new one. Meanwhile it serves nothing.
 //! - `slowest`: the longest of the first requests after that, one for each rule in an order without
 //!   pattern, over one connection. This one is the time of a clock, upstream and load generator
-//!   included: a busy machine shows in it. `dearest` is the CPU time of the worker for one of them,
-//!   each over a connection of its own: there a busy machine doesn't.
+//!   included: a busy machine shows in it. `settled` is the longest when the same requests are sent
+//!   once more: what is left without a reload. `dearest` is the CPU time of the worker for one of the
+//!   first, each over a connection of its own: there a busy machine doesn't show.
 
 use std::fs::{self, DirEntry};
 use std::net::Ipv4Addr;
@@ -47,6 +48,8 @@ pub(crate) struct Loading {
     pub(crate) load: Vec<f64>,
     /// Milliseconds, of each reload.
     pub(crate) slowest: Vec<f64>,
+    /// The same of the same requests once more.
+    pub(crate) settled: Vec<f64>,
     /// Milliseconds of CPU time, of each reload.
     pub(crate) dearest: Vec<f64>,
 }
@@ -120,13 +123,16 @@ fn measure_kind(
         memory_of_use,
         load: Vec::new(),
         slowest: Vec::new(),
+        settled: Vec::new(),
         dearest: Vec::new(),
     };
     for _ in 0..options.rounds {
         requests(FEW, &few_sent, &server)?;
         loading.load.push(replace(&to_many)?);
-        let outcome = requests(MANY, &sent, &server)?;
-        loading.slowest.push(outcome.latency(1.0).as_secs_f64() * 1e3);
+        for slowest in [&mut loading.slowest, &mut loading.settled] {
+            let outcome = requests(MANY, &sent, &server)?;
+            slowest.push(outcome.latency(1.0).as_secs_f64() * 1e3);
+        }
         replace(&to_few)?;
 
         loading.load.push(replace(&to_many)?);

@@ -105,6 +105,7 @@ impl<'a> Report<'a> {
             claim(format!("{name}: ms to load"), Summary::of(loading.load.iter().copied()), LOAD)?;
             let all = |times: &[f64]| Summary::of(times.iter().copied());
             claim(format!("{name}: ms, slowest request"), all(&loading.slowest), SLOWEST)?;
+            claim(format!("{name}: ms, the same sent again"), all(&loading.settled), SLOWEST)?;
             claim(format!("{name}: ms of CPU, dearest request"), all(&loading.dearest), SLOWEST)?;
         }
         let costs = cells.iter().enumerate().map(|(index, cell)| {
