@@ -452,6 +452,14 @@ mod header_operations {
     }
 
     #[test]
+    fn responses_say_which_headers_of_the_request_they_need() {
+        let set = json!({"set": [["a", "%REQ(x?y)%"], ["b", "%RESP(z)%"]], "add": [["c", "%REQ(w)%"]]});
+        let engine = engine(json!({"cluster": "c", "responseHeaders": set}));
+        let response = forward(&engine, &get("/")).response.unwrap();
+        assert_eq!(response.request_headers(), ["x", "y", "w"]);
+    }
+
+    #[test]
     fn responses_of_all_sorts_are_changed() {
         let operations = json!({"remove": ["X"], "set": [["y", "1%%"]], "add": [["z", "2"]]});
         let expected = [
