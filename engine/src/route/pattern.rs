@@ -641,6 +641,67 @@ mod tests {
         assert!(matches("(?i)/abc", "/ABC") && !matches("/abc", "/ABC"));
     }
 
+    /// However a pattern is run, it matches what its automaton does.
+    #[test]
+    fn steps_match_what_automata_match() {
+        let patterns = [
+            "(?i)k+",
+            "(?i)/s",
+            "(?i)kas?",
+            "(?i)sk",
+            "(?i)k[^/]*",
+            "[^/]*(?i:k)",
+            "[^/]*(?i:sk)",
+            "[^k]*(?i:k)",
+            "[a-z]+k",
+            "[^a]*(?i:s)",
+            ".*(?i:k)",
+            "(?i)(k|s)a?",
+            "(?i)a/",
+            "[^/]+/[^/]+",
+            "[ak]*[ks]+",
+            "a?k",
+            ".{2}",
+            "[^a]{1,2}",
+            "[^/]{2,}/?",
+            "(a|k|/s)[^/]*",
+            "(?:ka|s)+",
+            "[a/][^a]?k",
+            "(?i)é",
+            "é*k",
+            "[^k]s",
+            "[k-s]*/",
+            "[/-a]*k",
+            "(?i)[^k]",
+            "(?i)[ks]+",
+            "(?i:k)[^s]*(?i:s)",
+            "(?s).k",
+            ".k",
+            "[^/]*[a-s]",
+        ];
+        let letters = ["/", "a", "A", "k", "K", "s", "S", "\u{212a}", "\u{17f}", "é", "日", "😀", "\n", "z"];
+        let mut texts = vec![String::new()];
+        for length in 0..3 {
+            let longer: Vec<String> = texts
+                .iter()
+                .filter(|text| text.chars().count() == length)
+                .flat_map(|text| letters.iter().map(move |letter| format!("{text}{letter}")))
+                .collect();
+            texts.extend(longer);
+        }
+        let mut texts: Vec<Vec<u8>> = texts.into_iter().map(String::into_bytes).collect();
+        texts.extend([&b"k\xff"[..], b"\xe2\x84", b"a\xc3", b"\xf0\x9f\x98", b"/\x80"].map(<[u8]>::to_vec));
+        for pattern in patterns {
+            let Ok(parsed) = Parsed::new(pattern) else { continue };
+            let automaton = parsed.compile_automaton().unwrap();
+            let compiled = Pattern::new(pattern).unwrap();
+            for text in &texts {
+                let expected = run(&automaton, text);
+                assert_eq!(compiled.matches(text), expected, "{pattern} on {}", text.escape_ascii());
+            }
+        }
+    }
+
     #[test]
     fn the_guess_of_a_size_is_never_too_low() {
         let patterns = [

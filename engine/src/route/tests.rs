@@ -255,3 +255,15 @@ fn the_index_passes_over_what_cannot_match() {
         assert!(asked <= 1, "{kind}: {asked} routes asked");
     }
 }
+
+#[test]
+fn the_index_finds_the_other_cases_beyond_ascii() {
+    // `(?i)k` takes the Kelvin sign in RE2, and `(?i)s` the long s.
+    for (pattern, text) in
+        [("(?i)/kilo.*", "/\u{212a}ilo"), ("(?i).*/miss", "/mi\u{17f}s"), ("(?i)/ska", "/s\u{212a}A")]
+    {
+        let matchers =
+            vec![path(StringMatch::Exact("/none".into())), path(StringMatch::Regex(pattern.into()))];
+        assert_eq!(asked(matchers, &get(text)).1, Some(1), "{pattern}");
+    }
+}
