@@ -1,0 +1,64 @@
+//! How names are resolved (SE-R-06).
+
+use serde_json::{Value, json};
+
+use super::{extend, socket_address};
+use crate::emit::type_url;
+use crate::options::{DnsFamily, EnvoyOptions};
+
+/// Hosts of a DNS cache that are remembered at a time.
+const MAX_HOSTS: u32 = 1024;
+
+/// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
+/// time (LOGICAL_DNS).
+pub(super) fn dns(one_at_a_time: bool, family: &str, options: &EnvoyOptions) -> Value {
+    json!({"cluster_type": {
+        "name": "envoy.cluster.dns",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
+            "dns_lookup_family": family,
+            "dns_refresh_rate": options.dns_refresh_rate,
+            "dns_jitter": "0.1s",
+            "respect_dns_ttl": true,
+            "all_addresses_in_single_endpoint": one_at_a_time,
+            "typed_dns_resolver_config": dns_resolver(options),
+        },
+    }})
+}
+
+pub(super) fn dns_family(options: &EnvoyOptions) -> &'static str {
+    match options.dns_family {
+        DnsFamily::V4Only => "V4_ONLY",
+        DnsFamily::V6Only => "V6_ONLY",
+        DnsFamily::All => "ALL",
+    }
+}
+
+fn dns_resolver(options: &EnvoyOptions) -> Value {
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"),
+        "udp_max_queries": 100,
+    });
+    if !options.dns_resolvers.is_empty() {
+        let resolvers: Vec<Value> = options.dns_resolvers.iter().map(socket_address).collect();
+        extend(
+            &mut config,
+            json!({
+                "resolvers": resolvers,
+                "dns_resolver_options": {"no_default_search_domain": true},
+            }),
+        );
+    }
+    json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
+}
+
+/// A DNS cache of its own for each cluster that shares its hosts with no other: whoever fills
+/// one up doesn't touch the others.
+pub(in crate::emit) fn dns_cache(name: &str, options: &EnvoyOptions) -> Value {
+    json!({
+        "name": name,
+        "dns_lookup_family": dns_family(options),
+        "max_hosts": MAX_HOSTS,
+        "typed_dns_resolver_config": dns_resolver(options),
+    })
+}

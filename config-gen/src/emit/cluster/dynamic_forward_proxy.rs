@@ -1,0 +1,59 @@
+//! Clusters that resolve what each request or connection is for (SE-R-07, OTP-07).
+
+use serde_json::{Value, json};
+
+use super::dns::dns_cache;
+use super::http::http_protocol_options;
+use super::tls::transport_socket;
+use super::{circuit_breakers, extend, mark_external, stat_name};
+use crate::emit::{PASSTHROUGH_CLUSTER, type_url};
+use crate::options::EnvoyOptions;
+use crate::plan::Cluster;
+
+/// Name of the DNS cache for hosts outside the registry.
+const PASSTHROUGH_DNS_CACHE: &str = "passthrough";
+
+/// Resolves the host of each request, or the server name of each connection (SE-R-07). The host is
+/// the one that the filter has allowed, and so is the port.
+pub(super) fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
+    let mut value = dynamic_forward_proxy(&cluster.name, &dns_cache(&cluster.name, options), options);
+    extend(&mut value, json!({"typed_extension_protocol_options": http_protocol_options(cluster)}));
+    mark_external(&mut value, cluster);
+    if let Some(tls) = &cluster.tls {
+        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http, options)}));
+        if tls.sni.is_some() || !tls.auto_san {
+            // Names that are written take the place of the host's, as on any other cluster.
+            value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
+        }
+    }
+    value
+}
+
+/// Resolves the host of each request (OTP-07, GAP-02).
+pub(in crate::emit) fn passthrough(options: &EnvoyOptions) -> Value {
+    dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(options), options)
+}
+
+/// A cluster that resolves what each connection is for.
+fn dynamic_forward_proxy(name: &str, dns_cache: &Value, options: &EnvoyOptions) -> Value {
+    json!({
+        "name": name,
+        "alt_stat_name": stat_name(name),
+        "connect_timeout": options.connect_timeout,
+        "lb_policy": "CLUSTER_PROVIDED",
+        "circuit_breakers": circuit_breakers(),
+        "cluster_type": {
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"),
+                "dns_cache_config": dns_cache,
+            },
+        },
+    })
+}
+
+/// The DNS cache for hosts outside the registry; Envoy requires the same settings wherever
+/// it is named.
+pub(in crate::emit) fn passthrough_dns_cache(options: &EnvoyOptions) -> Value {
+    dns_cache(PASSTHROUGH_DNS_CACHE, options)
+}

@@ -1,0 +1,40 @@
+//! Which HTTP a cluster's endpoints are spoken to, and what names TLS takes from requests.
+
+use serde_json::{Value, json};
+
+use super::extend;
+use crate::emit::type_url;
+use crate::plan::{Cluster, Discovery, HttpVersion};
+
+pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
+    let mut options = json!({"@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")});
+    extend(
+        &mut options,
+        match cluster.http {
+            HttpVersion::One => json!({"explicit_http_config": {"http_protocol_options": {}}}),
+            HttpVersion::Two => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
+            HttpVersion::AsClient => json!({
+                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+            }),
+        },
+    );
+    let (auto_sni, auto_san) = match &cluster.tls {
+        Some(tls) => (tls.sni.is_none(), tls.auto_san),
+        // Without TLS they do nothing, but Envoy asks for them here.
+        None => [matches!(cluster.discovery, Discovery::Dynamic(_)); 2].into(),
+    };
+    if auto_sni || auto_san {
+        extend(&mut options, json!({"upstream_http_protocol_options": auto_names(auto_sni, auto_san)}));
+    }
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options})
+}
+
+fn auto_names(sni: bool, san: bool) -> Value {
+    let mut names = json!({});
+    for (name, on) in [("auto_sni", sni), ("auto_san_validation", san)] {
+        if on {
+            extend(&mut names, json!({name: true}));
+        }
+    }
+    names
+}

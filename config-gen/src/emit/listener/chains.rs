@@ -1,0 +1,89 @@
+//! Filter chains for connections that are passed through: by SNI, or by address.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::access_log::access_log;
+use crate::emit::cluster::{dns_cache, passthrough_dns_cache};
+use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
+use crate::options::{Options, OutboundPolicy};
+use crate::plan::{Discovery, Plan, SniRoute};
+
+/// One chain for each cluster: the server names that go there (VS-TLS-05).
+pub(super) fn sni_chains(routes: &[&SniRoute], plan: &Plan, options: &Options) -> Vec<Value> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for route in routes {
+        names.entry(&route.cluster).or_default().push(&route.server_name);
+    }
+    names
+        .into_iter()
+        .map(|(cluster, server_names)| {
+            // In the order of their names.
+            let found = plan.clusters.binary_search_by(|other| other.name.as_str().cmp(cluster));
+            let discovery = found.ok().and_then(|index| plan.clusters.get(index)).map(|it| it.discovery);
+            let mut filters = Vec::new();
+            if let Some(Discovery::Dynamic(port)) = discovery {
+                filters.push(dial_server_name(port, &dns_cache(cluster, &options.envoy)));
+            }
+            filters.push(tcp_proxy("tls_passthrough", cluster, options));
+            json!({
+                "name": format!("tls {cluster}"),
+                "filter_chain_match": {"transport_protocol": "tls", "server_names": server_names},
+                "filters": filters,
+            })
+        })
+        .collect()
+}
+
+/// TLS for a server name that is not in the registry: closed and counted (OTP-04), or passed
+/// through by its name.
+pub(super) fn unknown_sni_chain(port: u16, options: &Options) -> Value {
+    let filters = match options.outbound_policy() {
+        OutboundPolicy::RegistryOnly => vec![tcp_proxy("tls_refused", BLACK_HOLE_CLUSTER, options)],
+        OutboundPolicy::AllowAny => vec![
+            dial_server_name(options.envoy.dialled_port("", port), &passthrough_dns_cache(&options.envoy)),
+            tcp_proxy("tls_unregistered", PASSTHROUGH_CLUSTER, options),
+        ],
+    };
+    json!({
+        "name": "tls unknown",
+        "filter_chain_match": {"transport_protocol": "tls"},
+        "filters": filters,
+    })
+}
+
+/// Has the server name resolved and dialled at `port`.
+fn dial_server_name(port: u16, dns_cache: &Value) -> Value {
+    json!({
+        "name": "envoy.filters.network.sni_dynamic_forward_proxy",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig"),
+            "port_value": port,
+            "dns_cache_config": dns_cache,
+        },
+    })
+}
+
+pub(super) fn tcp_proxy(stat_prefix: &str, cluster: &str, options: &Options) -> Value {
+    json!({
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+            "stat_prefix": stat_prefix,
+            "cluster": cluster,
+            "access_log": access_log(options, &json!({
+                "start_time": "%START_TIME%",
+                "decision": stat_prefix,
+                "server_name": "%REQUESTED_SERVER_NAME%",
+                "response_flags": "%RESPONSE_FLAGS%",
+                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+                "upstream": "%UPSTREAM_HOST%",
+                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+                "bytes_received": "%BYTES_RECEIVED%",
+                "bytes_sent": "%BYTES_SENT%",
+                "duration": "%DURATION%",
+            }), None),
+        },
+    })
+}

@@ -1,0 +1,109 @@
+//! HTTP: the connection manager and its filters (LI-06, LI-07).
+
+use serde_json::{Value, json};
+
+use super::access_log::access_log;
+use super::listener_name;
+use super::route_config::route_config;
+use crate::emit::cluster::passthrough_dns_cache;
+use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
+use crate::emit::{Output, guard, type_url};
+use crate::options::{Options, OutboundPolicy, Profile};
+use crate::plan::Plan;
+
+pub(super) fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
+    let request_id = options.envoy.request_id.unwrap_or(options.profile == Profile::Istio);
+    Ok(json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": listener_name(port),
+            // Clients are what they are, whatever X-Forwarded-For they send; with `false` their
+            // X-Forwarded-Proto would set `:scheme`.
+            "use_remote_address": true,
+            "skip_xff_append": true,
+            "normalize_path": true,
+            "generate_request_id": request_id,
+            "server_header_transformation": "PASS_THROUGH",
+            "http_protocol_options": {"accept_http_10": true},
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "request_headers_timeout": "10s",
+            // As Istio's: no limit.
+            "stream_idle_timeout": "0s",
+            "access_log": access_log(options, &json!({
+                "start_time": "%START_TIME%",
+                "method": "%REQ(:METHOD)%",
+                "authority": "%REQ(:AUTHORITY)%",
+                "path": "%REQ(:PATH)%",
+                "decision": "%FILTER_STATE(wasm.portolan.route:PLAIN)%",
+                "response_code": "%RESPONSE_CODE%",
+                "reason": "%RESPONSE_CODE_DETAILS%",
+                "response_flags": "%RESPONSE_FLAGS%",
+                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+                "upstream": "%UPSTREAM_HOST%",
+                "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+                "duration": "%DURATION%",
+            }), None),
+            "http_filters": http_filters(plan, options)?,
+            "route_config": route_config(plan, options),
+        },
+    }))
+}
+
+fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
+    let directory =
+        in_files_root(options, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
+    let mut filters = vec![json!({
+        "name": FILTER_NAME,
+        "config_discovery": {
+            "config_source": {
+                "resource_api_version": "V3",
+                "path_config_source": {
+                    "path": in_files_root(options, Output::Ecds.path()),
+                    "watched_directory": {"path": directory},
+                },
+            },
+            "type_urls": [WASM_TYPE_URL],
+        },
+    })];
+    if plan.has_delays() {
+        // Does what the filter's headers say (GAP-08).
+        filters.push(json!({
+            "name": "envoy.filters.http.fault",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.filters.http.fault.v3.HTTPFault"),
+                "delay": {"header_delay": {}, "percentage": {"numerator": 100}},
+                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+            },
+        }));
+    }
+    if options.outbound_policy() == OutboundPolicy::AllowAny {
+        filters.push(json!({
+            "name": "envoy.filters.http.dynamic_forward_proxy",
+            "typed_config": {
+                "@type": type_url("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
+                "dns_cache_config": passthrough_dns_cache(&options.envoy),
+                "save_upstream_address": true,
+                "allow_dynamic_host_from_filter_state": true,
+            },
+        }));
+        filters.push(guard::filter(&options.envoy)?);
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.http.router.v3.Router"),
+            // Nothing of ours goes to third parties, and no `x-envoy-upstream-service-time` back.
+            "suppress_envoy_headers": !options.envoy_headers(),
+        },
+    }));
+    Ok(filters)
+}
+
+fn in_files_root(options: &Options, path: &str) -> String {
+    match options.envoy.files_root.trim_end_matches('/') {
+        "" => path.to_owned(),
+        root => format!("{root}/{path}"),
+    }
+}
