@@ -123,6 +123,12 @@ pub const STDOUT: &str = "/dev/stdout";
 pub struct EnvoyOptions {
     /// Listeners, by the port that clients mean.
     pub listeners: Vec<Listen>,
+    /// Where an explicit proxy listens, which clients name in `HTTP_PROXY` and `HTTPS_PROXY`: the port
+    /// that they mean stands in the authority (GAP-01). None: there is no such listener.
+    pub explicit_proxy: Option<SocketAddr>,
+    /// Where connections arrive that the kernel has redirected: the port that clients mean is
+    /// that of the original destination. None: there is no such listener.
+    pub transparent: Option<SocketAddr>,
     /// The admin interface; none: no admin interface.
     pub admin: Option<SocketAddr>,
     /// DNS servers to ask; empty: those of the system.
@@ -160,6 +166,8 @@ impl Default for EnvoyOptions {
                 Listen { port: 80, address: loopback(10080) },
                 Listen { port: 443, address: loopback(10443) },
             ],
+            explicit_proxy: None,
+            transparent: None,
             admin: Some(loopback(9901)),
             dns_resolvers: Vec::new(),
             dns_family: DnsFamily::default(),
@@ -232,6 +240,11 @@ fn nonzero_port(text: &str) -> Option<u16> {
 }
 
 impl EnvoyOptions {
+    /// Whether a listener takes connections for every port.
+    pub fn takes_every_port(&self) -> bool {
+        self.explicit_proxy.is_some() || self.transparent.is_some()
+    }
+
     /// The port that is dialled for `port` of the registry host `host`.
     pub fn dialled_port(&self, host: &str, port: u16) -> u16 {
         let mapped = |wanted: Option<&str>| {

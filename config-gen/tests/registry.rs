@@ -70,8 +70,8 @@ impl Planned {
     }
 
     fn server_names(&self, port: u16) -> Vec<&str> {
-        let routes = self.plan.sni_routes.iter().filter(|route| route.port == port);
-        routes.map(|route| route.server_name.as_str()).collect()
+        let routes = self.plan.connections.iter().filter(|route| route.port == port);
+        routes.filter_map(|route| route.server_name.as_deref()).collect()
     }
 }
 

@@ -340,6 +340,8 @@ impl Generate {
         Options {
             envoy: EnvoyOptions {
                 listeners: envoy.listen.clone(),
+                explicit_proxy: None,
+                transparent: None,
                 admin: envoy.admin.value(),
                 dns_resolvers: envoy.dns_resolver.clone(),
                 dns_family: envoy.dns_family,

@@ -7,7 +7,7 @@ use super::Named;
 use crate::emit::PASSTHROUGH_CLUSTER;
 use crate::emit::listener::carries_http;
 use crate::options::{Options, OutboundPolicy};
-use crate::plan::{Discovery, Plan, SniRoute};
+use crate::plan::{ConnectionRoute, Discovery, Plan, Share};
 
 /// What becomes of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Chain {
 
 /// What becomes of a TLS connection to `host` on listener port `port`.
 pub fn explain(plan: &Plan, options: &Options, host: &str, port: u16) -> Chain {
-    let on_port: Vec<&SniRoute> = plan.sni_routes.iter().filter(|route| route.port == port).collect();
+    let on_port: Vec<&ConnectionRoute> = plan.connections.iter().filter(|route| route.port == port).collect();
     if on_port.is_empty() {
         return Chain::NotTls;
     }
@@ -55,26 +55,29 @@ pub fn explain(plan: &Plan, options: &Options, host: &str, port: u16) -> Chain {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let no_name = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let tried = if no_name { Vec::new() } else { server_names(&name) };
-    let chain = tried.iter().find_map(|name| on_port.iter().find(|route| route.server_name == *name));
+    let chain =
+        tried.iter().find_map(|name| on_port.iter().find(|route| route.server_name.as_ref() == Some(name)));
     match (chain, options.outbound_policy()) {
-        (Some(route), _) => {
-            let cluster = plan.clusters.iter().find(|cluster| cluster.name == route.cluster);
+        (Some(ConnectionRoute { destinations, server_name: Some(server_name), resource, .. }), _) => {
+            let name_of = |share: &Share| share.cluster.clone();
+            let to = destinations.iter().max_by_key(|share| share.weight).map(name_of).unwrap_or_default();
+            let cluster = plan.clusters.iter().find(|cluster| cluster.name == to);
             Chain::Registered {
-                server_name: route.server_name.clone(),
-                cluster: route.cluster.clone(),
+                server_name: server_name.clone(),
+                cluster: to.clone(),
                 cluster_missing: cluster.is_none(),
                 dials: match cluster.map(|cluster| cluster.discovery) {
                     Some(Discovery::Dynamic(port)) => Some(format!("{name}:{port}")),
                     _ => None,
                 },
-                resource: Named { name: route.resource.clone(), span: plan.places.resource(&route.resource) },
+                resource: Named { name: resource.clone(), span: plan.places.resource(resource) },
             }
         }
-        (None, OutboundPolicy::AllowAny) if !no_name => Chain::Unregistered {
+        (_, OutboundPolicy::AllowAny) if !no_name => Chain::Unregistered {
             cluster: PASSTHROUGH_CLUSTER.to_owned(),
             dials: format!("{name}:{}", options.envoy.dialled_port("", port)),
         },
-        (None, _) => Chain::Closed { no_name },
+        _ => Chain::Closed { no_name },
     }
 }
 

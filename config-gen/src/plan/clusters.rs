@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
+use crate::plan::connections::{needs_passthrough_cluster, passthrough_cluster_name};
 use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
-use crate::plan::{Input, cluster_name, needs_passthrough_cluster, passthrough_cluster_name};
+use crate::plan::{Input, cluster_name};
 use crate::registry::{Origin, Service, location};
 use crate::resource::destination_rule::TlsSettings;
 use crate::resource::service_entry::{Location, Port, Protocol, ProtocolClass, Resolution};
@@ -91,7 +92,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
             }
             let endpoints = endpoints(input, service, number);
             let cluster = Cluster {
-                name: cluster_name(service.host, number),
+                name: cluster_name(service.host, number, ""),
                 discovery: discovery(input, service, port, &endpoints),
                 endpoints,
                 http: http_version(port.protocol.value),

@@ -40,7 +40,7 @@ impl<'i, 'a> Target<'i, 'a> {
         let leads_to = alias.filter(lists).and_then(|alias| alias.external_name.as_ref());
         let host = leads_to.map_or(written, |target| target.value.clone());
         Self {
-            cluster: cluster_name(&host, port),
+            cluster: cluster_name(&host, port, ""),
             service: input.registry.own(&host),
             unlisted: alias.filter(|_| leads_to.is_none()),
             host,
@@ -51,7 +51,7 @@ impl<'i, 'a> Target<'i, 'a> {
     /// `service` itself on `port`.
     pub(super) fn of_service(service: &'i Service<'a>, port: u16) -> Self {
         Self {
-            cluster: cluster_name(service.host, port),
+            cluster: cluster_name(service.host, port, ""),
             host: service.host.to_owned(),
             port,
             service: Some(service),
@@ -145,9 +145,8 @@ pub(super) fn check(
 ) {
     let about =
         |diagnostic: Diagnostic| diagnostic.resource(meta.title()).at(destination.host.span).field(field);
-    let listeners = input.options.envoy.listeners.iter();
-    let mut targets =
-        listeners.map(|listener| Target::new(input, destination, &meta.namespace, listener.port));
+    let ports = input.ports().into_iter();
+    let mut targets = ports.map(|port| Target::new(input, destination, &meta.namespace, port));
     let mut first = None;
     let found = targets.find_map(|target| match target.service(input) {
         Some(service) => Some((target, service)),

@@ -2,6 +2,7 @@
 //! Envoy. Pure data, which the emitters write in their forms.
 
 mod clusters;
+mod connections;
 mod destinations;
 mod endpoints;
 mod places;
@@ -14,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use clusters::{Ca, Cluster, Discovery, HttpVersion, UpstreamTls};
+pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
@@ -23,8 +25,7 @@ use portolan_engine::config;
 use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::names::short_forms;
-use crate::options::{Listen, Options, Profile};
+use crate::options::{Options, Profile};
 use crate::registry::{Registry, Service};
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
@@ -42,25 +43,12 @@ pub struct Plan {
     pub virtual_hosts: Vec<config::VirtualHost>,
     /// For Envoy, in the order of their names.
     pub clusters: Vec<Cluster>,
-    /// TLS connections that are passed through, by listener port.
-    pub sni_routes: Vec<SniRoute>,
+    /// Connections that are passed through, by listener port.
+    pub connections: Vec<ConnectionRoute>,
     /// Route profiles that virtual hosts use, besides the default one.
     pub profiles: Vec<RouteProfile>,
     /// Where the virtual hosts and their routes come from.
     pub places: Places,
-}
-
-/// A TLS connection that is passed through, chosen by SNI (VS-TLS-05).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SniRoute {
-    /// The listener port.
-    pub port: u16,
-    /// Exact, or `*.x`.
-    pub server_name: String,
-    /// Where the bytes go.
-    pub cluster: String,
-    /// The resource it stems from, such as `ServiceEntry default/a`.
-    pub resource: String,
 }
 
 /// Everything the plan is made from.
@@ -115,7 +103,7 @@ impl Plan {
         let virtual_hosts = virtual_hosts::build(&input, &mut found);
         let plan = Self {
             clusters: clusters::build(&input, &mut found),
-            sni_routes: sni_routes(&input),
+            connections: connections::build(&input),
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
             places: Places::of(&input),
@@ -194,6 +182,18 @@ impl Plan {
 }
 
 impl Input<'_> {
+    /// The ports that clients can mean (GAP-01): those of the listeners, and where a listener takes
+    /// all, those of the registry, 80 and 443.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        let envoy = &self.options.envoy;
+        let mut ports: BTreeSet<u16> = envoy.listeners.iter().map(|listener| listener.port).collect();
+        if envoy.takes_every_port() {
+            ports.extend([80, 443]);
+            ports.extend(self.registry.services().flat_map(|service| service.ports.keys().copied()));
+        }
+        ports
+    }
+
     /// The name of `profile`, which is remembered.
     fn use_profile(&self, profile: RouteProfile) -> String {
         let name = profile.name();
@@ -308,65 +308,13 @@ fn profiles(input: &Input<'_>, hosts: &[config::VirtualHost]) -> Vec<RouteProfil
 }
 
 /// `outbound|443||example.com` (CL-01).
-pub(crate) fn cluster_name(host: &str, port: u16) -> String {
-    format!("outbound|{port}||{host}")
-}
-
-/// The second cluster of a service that originates TLS: for clients that speak TLS themselves
-/// (design, section 3).
-fn passthrough_cluster_name(host: &str, port: u16) -> String {
-    format!("passthrough|{port}||{host}")
-}
-
-/// Whether clients' own TLS needs a cluster beside the one that originates it.
-fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16) -> bool {
-    let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    is_tls && input.options.profile == Profile::Standalone && input.originates_tls(service, port)
-}
-
-fn sni_routes(input: &Input<'_>) -> Vec<SniRoute> {
-    let mut by_name: BTreeMap<(u16, String), (String, String)> = BTreeMap::new();
-    for service in input.registry.services() {
-        for (&port, definition) in &service.ports {
-            if service.is_tls_on(port, definition) {
-                let name = if needs_passthrough_cluster(input, service, port) {
-                    passthrough_cluster_name
-                } else {
-                    cluster_name
-                };
-                for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
-                    for server_name in server_names(input, service, host) {
-                        // A name of two services belongs to the first (VH-09, VH-10).
-                        if server_name == service.host || input.registry.own(&server_name).is_none() {
-                            let cluster = name(service.host, port);
-                            let resource = service.meta().title();
-                            by_name.entry((port, server_name)).or_insert((cluster, resource));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    let route =
-        |((port, server_name), (cluster, resource))| SniRoute { port, server_name, cluster, resource };
-    by_name.into_iter().map(route).collect()
-}
-
-/// The server names by which clients mean `host` of `service`: also as an `ExternalName` service
-/// (KS-04), and those of the pods of a headless service (KS-03).
-fn server_names(input: &Input<'_>, service: &Service<'_>, host: &str) -> Vec<String> {
-    let mut names = vec![host.to_owned()];
-    names.extend(short_forms(host, &input.options.client_namespace));
-    if service.is_headless() {
-        let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
-        names.extend(below);
-    }
-    names
+pub(crate) fn cluster_name(host: &str, port: u16, subset: &str) -> String {
+    format!("outbound|{port}|{subset}|{host}")
 }
 
 /// Ports that no listener carries, and protocols that this version doesn't serve.
 fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
-    let listeners = &input.options.envoy.listeners;
+    let listeners = input.ports();
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
             let about = |diagnostic: Diagnostic| {
@@ -394,8 +342,7 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                     ))
                     .rule("SE-P-06"),
                 ),
-                _ if has_listener(listeners, number) || input.http_port_of_tls_service(service).is_some() => {
-                }
+                _ if listeners.contains(&number) || input.http_port_of_tls_service(service).is_some() => {}
                 _ => diagnostics.push(
                     about(Diagnostic::warning(
                         "port-without-listener",
@@ -415,10 +362,6 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
 /// A port that needs no privilege.
 fn suggested_port(port: u16) -> u16 {
     if port < 1024 { port + 10_000 } else { port }
-}
-
-fn has_listener(listeners: &[Listen], port: u16) -> bool {
-    listeners.iter().any(|listener| listener.port == port)
 }
 
 fn check_rules(input: &Input<'_>, diagnostics: &mut Diagnostics) {

@@ -392,9 +392,9 @@ fn check_dialled_host(
     field: &str,
     diagnostics: &mut Diagnostics,
 ) {
-    let listeners = input.options.envoy.listeners.iter();
-    let dial = listeners
-        .map(|listener| listener.port)
+    let dial = input
+        .ports()
+        .into_iter()
         .find_map(|port| Target::new(input, &route.destination, &service.meta.namespace, port).dial(input));
     let Some(dial) = dial else { return };
     let rewrite = http.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref());

@@ -25,7 +25,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<con
     for service in input.written {
         routes::check(input, service, &used, diagnostics);
     }
-    let ports: BTreeSet<u16> = input.options.envoy.listeners.iter().map(|listener| listener.port).collect();
+    let ports = input.ports();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
     let mut reported = BTreeSet::new();
     for &port in &ports {

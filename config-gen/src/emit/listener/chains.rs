@@ -8,13 +8,15 @@ use super::access_log::access_log;
 use crate::emit::cluster::{dns_cache, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{Options, OutboundPolicy};
-use crate::plan::{Discovery, Plan, SniRoute};
+use crate::plan::{ConnectionRoute, Discovery, Plan, Share};
 
 /// One chain for each cluster: the server names that go there (VS-TLS-05).
-pub(super) fn sni_chains(routes: &[&SniRoute], plan: &Plan, options: &Options) -> Vec<Value> {
+pub(super) fn sni_chains(routes: &[&ConnectionRoute], plan: &Plan, options: &Options) -> Vec<Value> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for route in routes {
-        names.entry(&route.cluster).or_default().push(&route.server_name);
+        if let ([Share { cluster, .. }], Some(name)) = (route.destinations.as_slice(), &route.server_name) {
+            names.entry(cluster).or_default().push(name);
+        }
     }
     names
         .into_iter()

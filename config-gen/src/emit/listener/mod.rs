@@ -14,7 +14,7 @@ use http_connection_manager::http_connection_manager;
 use crate::emit::cluster::socket_address;
 use crate::emit::{BLACK_HOLE_CLUSTER, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile};
-use crate::plan::{Plan, SniRoute};
+use crate::plan::{ConnectionRoute, Plan};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -23,15 +23,16 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 /// A listener: TLS connections by SNI where the registry has TLS ports on it, and HTTP.
 pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let port = listen.port;
-    let sni_routes: Vec<&SniRoute> = plan.sni_routes.iter().filter(|route| route.port == port).collect();
+    let connections: Vec<&ConnectionRoute> =
+        plan.connections.iter().filter(|route| route.port == port).collect();
     let mut chains = Vec::new();
     let mut listener_filters = Vec::new();
-    if !sni_routes.is_empty() {
+    if !connections.is_empty() {
         listener_filters.push(json!({
             "name": "envoy.filters.listener.tls_inspector",
             "typed_config": {"@type": type_url("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")},
         }));
-        chains.extend(sni_chains(&sni_routes, plan, options));
+        chains.extend(sni_chains(&connections, plan, options));
         chains.push(unknown_sni_chain(port, options));
     }
     chains.push(if carries_http(port, plan, options) {
