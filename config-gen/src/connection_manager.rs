@@ -188,6 +188,7 @@ pub(crate) fn as_seen_by_engine<T>(
     headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
     then(&EngineRequest {
         listener_port: request.port,
+        original_destination: None,
         method: request.method.as_bytes(),
         scheme: b"http",
         authority: &request.authority,

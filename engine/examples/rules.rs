@@ -263,6 +263,7 @@ fn config(count: usize, rule: fn(usize) -> RouteMatch) -> Config {
         original_headers: false,
         empty_refusals: true,
         outbound_traffic_policy: OutboundTrafficPolicy::RegistryOnly,
+        original_destinations: Default::default(),
         virtual_hosts: vec![VirtualHost {
             name: "VirtualService default/a".into(),
             domains: vec!["a".into()],

@@ -3,6 +3,8 @@
 //! The types here are the text as written. [`crate::Engine`] is the checked
 //! form, built only from a [`Config`] without contradictions.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The version of the contract that this engine reads and writes.
@@ -30,6 +32,10 @@ pub struct Config {
     /// What happens to a host that no virtual host names. Default: refuse.
     #[serde(default)]
     pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// Clusters by their names: what takes their place where the client has dialled one of their
+    /// addresses, as the original destination tells (SE-R-01). Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub original_destinations: BTreeMap<String, OriginalDestination>,
     /// One entry for each host that a client may name.
     #[serde(default)]
     pub virtual_hosts: Vec<VirtualHost>,
@@ -65,6 +71,16 @@ pub enum OutboundTrafficPolicy {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         upstream_ports: Vec<(u16, u16)>,
     },
+}
+
+/// A cluster that dials what the client has dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OriginalDestination {
+    /// Its name.
+    pub cluster: String,
+    /// IP addresses and ranges that it may dial.
+    pub addresses: Vec<String>,
 }
 
 /// A set of domains that share their routes, as Envoy's virtual host.
@@ -600,6 +616,10 @@ mod tests {
                 cluster: "PassthroughCluster".into(),
                 upstream_ports: vec![(80, 8080)],
             },
+            original_destinations: BTreeMap::from([(
+                "c".into(),
+                OriginalDestination { cluster: "d".into(), addresses: vec!["10.0.0.0/8".into()] },
+            )]),
             virtual_hosts: vec![VirtualHost {
                 name: "VirtualService default/a".into(),
                 domains: vec!["a".into()],

@@ -4,6 +4,7 @@ use crate::config::{self, Config, ConfigError, Mode, OutboundTrafficPolicy, Refu
 use crate::decision::{Cause, Decision, Forward, LocalReply};
 use crate::domains::{Domains, InvalidDomain};
 use crate::host::{self, Host};
+use crate::original_destination::OriginalDestinations;
 use crate::refusal::Reason;
 use crate::request::Request;
 use crate::route::RouteTable;
@@ -17,6 +18,7 @@ pub struct Engine {
     original_headers: bool,
     empty_refusals: bool,
     policy: OutboundTrafficPolicy,
+    original_destinations: OriginalDestinations,
     virtual_hosts: Vec<VirtualHost>,
     domains: Domains,
     passthrough_route: String,
@@ -79,6 +81,7 @@ impl Engine {
             original_headers: config.original_headers,
             empty_refusals: config.empty_refusals,
             policy: config.outbound_traffic_policy,
+            original_destinations: OriginalDestinations::new(config.original_destinations)?,
             virtual_hosts,
             domains,
             passthrough_route: format!("{} {PASSTHROUGH_NAME}", config::PASSTHROUGH_ROUTE_PROFILE),
@@ -95,6 +98,11 @@ impl Engine {
         self.uses_listener_port
     }
 
+    /// Whether [`Request::original_destination`] has to be right.
+    pub fn uses_original_destination(&self) -> bool {
+        !self.original_destinations.is_empty()
+    }
+
     /// Whether the upstream is told what was rewritten.
     pub fn sends_original_headers(&self) -> bool {
         self.original_headers
@@ -107,6 +115,17 @@ impl Engine {
 
     /// What happens to `request`.
     pub fn decide<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Decision<'_> {
+        let mut decision = self.decide_by_host(request, trace);
+        if let Decision::Forward(Forward { cluster: Some(cluster), dial, .. }) = &mut decision
+            && let Some(twin) = self.original_destinations.cluster(cluster, request.original_destination)
+        {
+            *cluster = twin;
+            *dial = None;
+        }
+        decision
+    }
+
+    fn decide_by_host<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Decision<'_> {
         // Two Host lines arrive joined by a comma; a comma in one line never gets here.
         if request.authority.contains(&b',') {
             return self.refuse(Reason::InvalidAuthority, request);
@@ -147,7 +166,8 @@ impl Engine {
             OutboundTrafficPolicy::AllowAny { cluster, upstream_ports } => (cluster, upstream_ports),
         };
         let name = host::without_port(request.authority);
-        if !host::is_dialable(name) {
+        let is_dialled = self.original_destinations.cluster(cluster, request.original_destination).is_none();
+        if is_dialled && !host::is_dialable(name) {
             return self.refuse(Reason::InvalidAuthority, request);
         }
         // The port is the one that the client addressed, as with Istio's original

@@ -35,12 +35,15 @@
 )]
 
 mod base64;
+mod cidr;
 pub mod config;
 mod decide;
 mod decision;
 mod domains;
 pub mod headers;
 pub mod host;
+mod listener_port;
+mod original_destination;
 mod refusal;
 mod request;
 mod route;
@@ -52,6 +55,7 @@ pub use decide::Engine;
 pub use decision::{
     Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
 };
+pub use listener_port::ListenerPort;
 pub use refusal::Reason;
 pub use request::Request;
 pub use route::format::{

@@ -1,6 +1,7 @@
 //! The facts of a request that decisions are made from.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use crate::config::Mode;
 use crate::headers::is_forbidden;
@@ -11,6 +12,8 @@ use crate::route::format::{Message, Properties, Property};
 pub struct Request<'a> {
     /// The port that the client addressed (GAP-01), not the one in the Host header.
     pub listener_port: u16,
+    /// What the client dialled, where the listener is told (SE-R-01).
+    pub original_destination: Option<SocketAddr>,
     /// `:method`.
     pub method: &'a [u8],
     /// `:scheme`.

@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
+
+use portolan_engine::ListenerPort;
 
 /// A status other than OK that Envoy returned for a host call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,10 +201,14 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     Status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// The port that the listener stands for, which its metadata says (GAP-01).
-pub(crate) fn listener_port() -> Option<u16> {
-    let value = property("xds\0listener_metadata\0filter_metadata\0portolan\0port")?;
-    std::str::from_utf8(&value).ok()?.parse().ok()
+/// Which port clients of the listener mean, as its metadata says (GAP-01).
+pub(crate) fn listener_port() -> Option<ListenerPort> {
+    ListenerPort::parse(&property("xds\0listener_metadata\0filter_metadata\0portolan\0port")?)
+}
+
+/// The local address of the client's connection: where it was redirected, its original destination.
+pub(crate) fn destination_address() -> Option<SocketAddr> {
+    std::str::from_utf8(&property("destination\0address")?).ok()?.parse().ok()
 }
 
 /// The local port of the client's connection.

@@ -58,6 +58,7 @@ fn holds(condition: RouteMatch, domain: &str, request: &Request) -> Result<bool,
         original_headers: false,
         empty_refusals: false,
         outbound_traffic_policy: OutboundTrafficPolicy::RegistryOnly,
+        original_destinations: Default::default(),
         virtual_hosts: vec![VirtualHost {
             name: "0".to_owned(),
             domains: vec![domain.to_owned()],

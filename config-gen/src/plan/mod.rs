@@ -132,6 +132,7 @@ impl Plan {
             original_headers: options.envoy_headers(),
             empty_refusals: options.profile == Profile::Istio,
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
+            original_destinations: BTreeMap::new(),
             virtual_hosts: self.virtual_hosts.clone(),
         }
     }
@@ -176,6 +177,7 @@ impl Plan {
             original_headers: false,
             empty_refusals: false,
             outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
+            original_destinations: BTreeMap::new(),
             virtual_hosts: virtual_hosts.collect(),
         }
     }

@@ -5,6 +5,7 @@ mod chains;
 mod http_connection_manager;
 mod route_config;
 
+use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use access_log::access_log;
@@ -43,7 +44,7 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
     Ok(json!({
         "name": listener_name(port),
         // Tells the filter which port clients mean (GAP-01).
-        "metadata": {"filter_metadata": {"portolan": {"port": port.to_string()}}},
+        "metadata": {"filter_metadata": {"portolan": {"port": ListenerPort::Fixed(port).to_string()}}},
         "address": socket_address(&listen.address),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": listener_filters,
