@@ -1,4 +1,5 @@
-//! Clusters: one for each port of each service (CL-02), with its TLS (spec section 5.6).
+//! Clusters: one for each port of each service and each of its subsets (CL-02), with its TLS (spec
+//! section 5.6).
 
 use std::net::IpAddr;
 
@@ -8,7 +9,7 @@ use crate::plan::connections::{needs_passthrough_cluster, passthrough_cluster_na
 use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
 use crate::plan::{Input, cluster_name};
 use crate::registry::{Origin, Service, location};
-use crate::resource::destination_rule::TlsSettings;
+use crate::resource::destination_rule::{TlsMode, TlsSettings};
 use crate::resource::service_entry::{Location, Port, Protocol, ProtocolClass, Resolution};
 
 /// A group of endpoints that Envoy forwards to.
@@ -78,53 +79,63 @@ pub enum Ca {
     Unverified,
 }
 
-/// All clusters, by name.
+/// All clusters, by name: one for each port of each service, and for each of its subsets (CL-02).
 pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Cluster> {
     let mut clusters = Vec::new();
     for service in input.registry.services() {
         for (&number, port) in &service.ports {
-            if !exists(input, service, number) {
-                continue;
+            let subsets = input.rules.of(service).map(|rules| rules.subsets.as_slice()).unwrap_or_default();
+            let subsets = subsets.iter().map(|subset| subset.name.as_str());
+            for subset in std::iter::once("").chain(subsets) {
+                if !exists(input, service, number, subset) {
+                    continue;
+                }
+                let tls = upstream_tls(input, service, number, subset);
+                if tls.is_some() {
+                    check_tls(input, service, number, subset, port, diagnostics);
+                }
+                let endpoints = endpoints(input, service, number, subset);
+                let cluster = Cluster {
+                    name: cluster_name(service.host, number, subset),
+                    discovery: discovery(input, service, port, &endpoints),
+                    endpoints,
+                    http: http_version(port.protocol.value),
+                    tls,
+                    external: location(service.origin, input.options) == Location::MeshExternal,
+                };
+                if needs_passthrough_cluster(input, service, number, subset) {
+                    clusters.push(Cluster {
+                        name: passthrough_cluster_name(service.host, number, subset),
+                        tls: None,
+                        ..cluster.clone()
+                    });
+                }
+                clusters.push(cluster);
             }
-            let tls = upstream_tls(input, service, number);
-            if tls.is_some() {
-                check_tls(input, service, number, port, diagnostics);
-            }
-            let endpoints = endpoints(input, service, number);
-            let cluster = Cluster {
-                name: cluster_name(service.host, number, ""),
-                discovery: discovery(input, service, port, &endpoints),
-                endpoints,
-                http: http_version(port.protocol.value),
-                tls,
-                external: location(service.origin, input.options) == Location::MeshExternal,
-            };
-            if needs_passthrough_cluster(input, service, number) {
-                clusters.push(Cluster {
-                    name: passthrough_cluster_name(service.host, number),
-                    tls: None,
-                    ..cluster.clone()
-                });
-            }
-            clusters.push(cluster);
         }
     }
     clusters.sort_by(|one, other| one.name.cmp(&other.name));
     clusters
 }
 
-/// Whether `service` has a cluster on `port`.
-pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16) -> bool {
+/// Whether `service` has a cluster on `port`, or its subset of that name, unless it is empty.
+pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16, subset: &str) -> bool {
     let Some(port) = service.ports.get(&number) else { return false };
     if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp)
         || service.without_cluster.contains(&number)
     {
         return false;
     }
+    // What is resolved by each request has no subsets (SE-R-07).
+    let is_known =
+        || input.rules.subset(service, subset).is_some() && service.resolution() != Resolution::DynamicDns;
+    if !subset.is_empty() && !is_known() {
+        return false;
+    }
     // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
     service.resolution() == Resolution::Static
         || dialled_port(input, service, number).is_some()
-        || !endpoints(input, service, number).is_empty()
+        || !endpoints(input, service, number, subset).is_empty()
 }
 
 fn http_version(protocol: Protocol) -> HttpVersion {
@@ -159,10 +170,25 @@ fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &
     }
 }
 
-/// TLS for a port of `service`, as its DestinationRule says, or as `--originate-tls` does for
-/// a service that has only TLS ports.
-pub(super) fn upstream_tls(input: &Input<'_>, service: &Service<'_>, port: u16) -> Option<UpstreamTls> {
-    if let Some(settings) = input.rules.tls(service, port, input.options) {
+/// TLS settings of the DestinationRule, unless they switch it off.
+fn tls_settings<'a>(
+    input: &Input<'a>,
+    service: &Service<'_>,
+    port: u16,
+    subset: &str,
+) -> Option<&'a TlsSettings> {
+    input.rules.policy(service, port, subset).tls.filter(|tls| tls.mode.value != TlsMode::Disable)
+}
+
+/// TLS for a port of `service` or its subset, as its DestinationRule says, or as `--originate-tls`
+/// does for a service that has only TLS ports.
+pub(super) fn upstream_tls(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    port: u16,
+    subset: &str,
+) -> Option<UpstreamTls> {
+    if let Some(settings) = tls_settings(input, service, port, subset) {
         return Some(from_settings(settings, service));
     }
     let asked = input.options.originate_tls && input.options.profile == Profile::Standalone;
@@ -204,11 +230,16 @@ fn check_tls(
     input: &Input<'_>,
     service: &Service<'_>,
     number: u16,
+    subset: &str,
     port: &Port,
     diagnostics: &mut Diagnostics,
 ) {
-    let Some(settings) = input.rules.tls(service, number, input.options) else { return };
-    let Some(tls) = upstream_tls(input, service, number) else { return };
+    let Some(settings) = tls_settings(input, service, number, subset) else { return };
+    // What the subset shares with the whole was reported there.
+    if !subset.is_empty() && tls_settings(input, service, number, "") == Some(settings) {
+        return;
+    }
+    let Some(tls) = upstream_tls(input, service, number, subset) else { return };
     let about = |diagnostic: Diagnostic| diagnostic.at(settings.span).field("spec.trafficPolicy.tls");
     if tls.ca == Ca::Unverified {
         diagnostics.push(

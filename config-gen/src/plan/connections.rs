@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::names::short_forms;
 use crate::options::{Cidr, Profile};
+use crate::plan::clusters::upstream_tls;
 use crate::plan::{Input, cluster_name};
 use crate::registry::Service;
 use crate::resource::service_entry::ProtocolClass;
@@ -35,14 +36,21 @@ pub struct Share {
 
 /// The second cluster of a service that originates TLS: for clients that speak TLS themselves
 /// (design, section 3).
-pub(super) fn passthrough_cluster_name(host: &str, port: u16) -> String {
-    format!("passthrough|{port}||{host}")
+pub(super) fn passthrough_cluster_name(host: &str, port: u16, subset: &str) -> String {
+    format!("passthrough|{port}|{subset}|{host}")
 }
 
 /// Whether clients' own TLS needs a cluster beside the one that originates it.
-pub(super) fn needs_passthrough_cluster(input: &Input<'_>, service: &Service<'_>, port: u16) -> bool {
+pub(super) fn needs_passthrough_cluster(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    port: u16,
+    subset: &str,
+) -> bool {
     let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    is_tls && input.options.profile == Profile::Standalone && input.originates_tls(service, port)
+    is_tls
+        && input.options.profile == Profile::Standalone
+        && upstream_tls(input, service, port, subset).is_some()
 }
 
 /// All routes: TLS ports by SNI (VS-TLS-05).
@@ -51,8 +59,8 @@ pub(super) fn build(input: &Input<'_>) -> Vec<ConnectionRoute> {
     for service in input.registry.services() {
         for (&port, definition) in &service.ports {
             if service.is_tls_on(port, definition) {
-                let name = if needs_passthrough_cluster(input, service, port) {
-                    passthrough_cluster_name(service.host, port)
+                let name = if needs_passthrough_cluster(input, service, port, "") {
+                    passthrough_cluster_name(service.host, port, "")
                 } else {
                     cluster_name(service.host, port, "")
                 };

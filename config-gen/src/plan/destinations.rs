@@ -7,7 +7,7 @@ use crate::names::expand;
 use crate::options::Profile;
 use crate::plan::{Input, cluster_name, clusters};
 use crate::registry::Service;
-use crate::resource::service_entry::ProtocolClass;
+use crate::resource::service_entry::{ProtocolClass, Resolution};
 use crate::resource::virtual_service::Destination;
 use crate::resource::{KubernetesService, Meta};
 
@@ -18,6 +18,8 @@ pub(super) struct Target<'i, 'a> {
     /// The host that is meant.
     host: String,
     port: u16,
+    /// Of the host; empty: all of it.
+    subset: String,
     service: Option<&'i Service<'a>>,
     /// The alias by which it was named, where that doesn't count on this listener.
     unlisted: Option<&'a KubernetesService>,
@@ -39,8 +41,10 @@ impl<'i, 'a> Target<'i, 'a> {
         let lists = |alias: &&KubernetesService| alias.ports.iter().any(|own| own.number.value == listener);
         let leads_to = alias.filter(lists).and_then(|alias| alias.external_name.as_ref());
         let host = leads_to.map_or(written, |target| target.value.clone());
+        let subset = destination.subset.as_ref().map(|subset| subset.value.clone()).unwrap_or_default();
         Self {
-            cluster: cluster_name(&host, port, ""),
+            cluster: cluster_name(&host, port, &subset),
+            subset,
             service: input.registry.own(&host),
             unlisted: alias.filter(|_| leads_to.is_none()),
             host,
@@ -54,6 +58,7 @@ impl<'i, 'a> Target<'i, 'a> {
             cluster: cluster_name(service.host, port, ""),
             host: service.host.to_owned(),
             port,
+            subset: String::new(),
             service: Some(service),
             unlisted: None,
         }
@@ -61,12 +66,13 @@ impl<'i, 'a> Target<'i, 'a> {
 
     /// The service, where it has a cluster on that port.
     pub(super) fn service(&self, input: &Input<'_>) -> Option<&'i Service<'a>> {
-        self.service.filter(|service| clusters::exists(input, service, self.port))
+        self.service.filter(|service| clusters::exists(input, service, self.port, &self.subset))
     }
 
     /// Whether requests leave the SNI to the cluster.
     pub(super) fn has_auto_sni(&self, input: &Input<'_>) -> bool {
-        let tls = self.service.and_then(|service| clusters::upstream_tls(input, service, self.port));
+        let tls =
+            self.service.and_then(|service| clusters::upstream_tls(input, service, self.port, &self.subset));
         tls.is_some_and(|tls| tls.sni.is_none())
     }
 
@@ -78,8 +84,8 @@ impl<'i, 'a> Target<'i, 'a> {
     }
 
     /// Why there is no cluster for `destination`, and a way out. `what_follows` ends the sentence.
-    fn missing(&self, destination: &Destination, what_follows: &str) -> Diagnostic {
-        let Self { host, port, .. } = self;
+    fn missing(&self, input: &Input<'_>, destination: &Destination, what_follows: &str) -> Diagnostic {
+        let Self { host, port, subset, .. } = self;
         let error = |message: String| {
             Diagnostic::error("unknown-destination", format!("{message}; {what_follows}")).rule("CL-09")
         };
@@ -107,6 +113,25 @@ impl<'i, 'a> Target<'i, 'a> {
                 offered.join(", ")
             ));
         };
+        let has_whole = clusters::exists(input, service, *port, "");
+        if let Some(written) = destination.subset.as_ref().filter(|_| has_whole) {
+            return match input.rules.subset(service, subset) {
+                _ if service.resolution() == Resolution::DynamicDns => {
+                    error(format!("`{host}` is resolved for each request, and has no subsets"))
+                        .rule("SE-R-07")
+                        .help("leave `subset` out")
+                }
+                None => error(format!("no DestinationRule gives `{host}` a subset `{subset}`"))
+                    .also("the subset is named at", written.span)
+                    .help("add it under `subsets`, or leave `subset` out"),
+                Some(definition) => error(format!(
+                    "no endpoint of `{host}` has the labels of subset `{subset}`"
+                ))
+                .also("the subset stands at", definition.name.span)
+                .rule("DR-10")
+                .help("give `endpoints` these labels; names that are resolved without `endpoints` have none"),
+            };
+        }
         let place = definition.span;
         let why = match definition.protocol.class() {
             ProtocolClass::Tcp => {
@@ -160,7 +185,7 @@ pub(super) fn check(
             Purpose::Route => "requests get 503",
             Purpose::Mirror => "no copies are sent",
         };
-        diagnostics.extend(first.map(|first| about(first.missing(destination, what_follows))));
+        diagnostics.extend(first.map(|first| about(first.missing(input, destination, what_follows))));
         return;
     };
     let Target { host, port, .. } = &target;
@@ -176,7 +201,7 @@ pub(super) fn check(
         );
     }
     let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    if is_tls && !input.originates_tls(service, *port) {
+    if is_tls && clusters::upstream_tls(input, service, *port, &target.subset).is_none() {
         let message = format!("plaintext HTTP would go to port {port} of `{host}`, which expects TLS");
         let diagnostic = match input.options.profile {
             Profile::Standalone => Diagnostic::error("plaintext-to-tls-port", message),

@@ -1,6 +1,6 @@
 //! Where a cluster leads (spec sections 1.3 and 1.4).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
@@ -65,8 +65,15 @@ impl Locality {
     }
 }
 
-/// The endpoints for a port of `service`: those of all entries that have the port (SE-C-02).
-pub(super) fn endpoints(input: &Input<'_>, service: &Service<'_>, number: u16) -> Vec<Endpoint> {
+/// The endpoints for a port of `service`: those of all entries that have the port (SE-C-02). Of a
+/// subset those that carry its labels (DR-10).
+pub(super) fn endpoints(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    number: u16,
+    subset: &str,
+) -> Vec<Endpoint> {
+    let labels = input.rules.subset(service, subset).map(|subset| &subset.labels);
     let mut endpoints: Vec<Endpoint> = Vec::new();
     match service.origin {
         Origin::Kubernetes(_) => {
@@ -75,7 +82,7 @@ pub(super) fn endpoints(input: &Input<'_>, service: &Service<'_>, number: u16) -
         }
         Origin::Entry(_) => {
             for entry in &service.members {
-                for endpoint in of_entry(input, service, entry, number) {
+                for endpoint in of_entry(input, service, entry, number, labels) {
                     if !endpoints.iter().any(|known| known.address == endpoint.address) {
                         endpoints.push(endpoint);
                     }
@@ -90,13 +97,26 @@ pub(super) fn endpoints(input: &Input<'_>, service: &Service<'_>, number: u16) -
     endpoints
 }
 
-fn of_entry(input: &Input<'_>, service: &Service<'_>, entry: &ServiceEntry, number: u16) -> Vec<Endpoint> {
+/// Without `labels`, all; an endpoint that isn't written has none.
+fn of_entry(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    entry: &ServiceEntry,
+    number: u16,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Vec<Endpoint> {
     let Some(port) = entry.ports.iter().find(|port| port.number.value == number) else { return Vec::new() };
     let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
     if entry.resolution() == Resolution::None && !service.host.starts_with('*') {
         return vec![own_name(input, service, registry_port(port))];
     }
+    let carries = |own: &BTreeMap<String, String>| {
+        labels.is_none_or(|labels| labels.iter().all(|(key, value)| own.get(key) == Some(value)))
+    };
     if entry.endpoints.is_empty() && entry.workload_selector.is_none() {
+        if !carries(&BTreeMap::new()) {
+            return Vec::new();
+        }
         return match entry.resolution() {
             Resolution::Dns | Resolution::DnsRoundRobin if !service.host.starts_with('*') => {
                 vec![own_name(input, service, registry_port(port))]
@@ -109,7 +129,7 @@ fn of_entry(input: &Input<'_>, service: &Service<'_>, entry: &ServiceEntry, numb
             _ => Vec::new(),
         };
     }
-    let usable = input.registry.endpoints(entry).into_iter();
+    let usable = input.registry.endpoints(entry).into_iter().filter(|endpoint| carries(&endpoint.labels));
     let endpoint = |endpoint: &Written| {
         let address = endpoint.address.as_ref()?;
         let address = match address.strip_prefix("unix://") {

@@ -26,8 +26,8 @@ use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::options::{Options, Profile};
-use crate::registry::{Registry, Service};
-use crate::resource::service_entry::ProtocolClass;
+use crate::registry::{Origin, Registry, Service};
+use crate::resource::service_entry::{ProtocolClass, Resolution};
 use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
 use crate::scope::Scope;
 
@@ -87,7 +87,7 @@ impl Plan {
         let resources = &Resources { virtual_services, ..*resources };
         let scope = Scope::new(resources, options, &mut found);
         let registry = Registry::build(resources, &scope, options, &mut found);
-        let rules = DestinationRules::new(resources.destination_rules);
+        let rules = DestinationRules::new(resources.destination_rules, &registry, options);
         let input = Input {
             registry: &registry,
             rules: &rules,
@@ -205,7 +205,7 @@ impl Input<'_> {
 
     /// Whether `service` has a cluster on `port` that originates TLS.
     pub(crate) fn originates_tls(&self, service: &Service<'_>, port: u16) -> bool {
-        clusters::upstream_tls(self, service, port).is_some()
+        clusters::upstream_tls(self, service, port, "").is_some()
     }
 
     /// The port that plaintext HTTP for a service with only TLS ports goes to: the single
@@ -309,7 +309,7 @@ fn profiles(input: &Input<'_>, hosts: &[config::VirtualHost]) -> Vec<RouteProfil
         .collect()
 }
 
-/// `outbound|443||example.com` (CL-01).
+/// `outbound|443|v1|example.com` (CL-01); without a subset, `subset` is empty.
 pub(crate) fn cluster_name(host: &str, port: u16, subset: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
@@ -380,5 +380,37 @@ fn check_rules(input: &Input<'_>, diagnostics: &mut Diagnostics) {
             .rule("DR-04")
             .help("add a ServiceEntry for the host, or remove the rule"),
         );
+    }
+    for service in services {
+        let Some(merged) = input.rules.of(service) else { continue };
+        for subset in merged.subsets.iter().filter(|subset| !subset.labels.is_empty()) {
+            let rule =
+                merged.rules.iter().find(|rule| rule.subsets.iter().any(|own| std::ptr::eq(own, *subset)));
+            let Some(rule) = rule else { continue };
+            let finding = if let Origin::Kubernetes(_) = service.origin {
+                let message = format!(
+                    "pods are not known here, so subset `{}` is all of `{}`",
+                    subset.name.value, service.host
+                );
+                Diagnostic::warning("subset-approximated", message)
+                    .rule("KS-06")
+                    .help("to choose endpoints, list them with their labels in a ServiceEntry")
+            } else if !service.ports.keys().any(|port| {
+                clusters::exists(input, service, *port, "")
+                    && (service.resolution() == Resolution::None
+                        || !endpoints::endpoints(input, service, *port, &subset.name).is_empty())
+            }) {
+                let message = format!(
+                    "no endpoint of `{}` has the labels of subset `{}`; requests to it get 503",
+                    service.host, subset.name.value
+                );
+                Diagnostic::warning("empty-subset", message).rule("DR-10").help(
+                    "give `endpoints` these labels; names that are resolved without `endpoints` have none",
+                )
+            } else {
+                continue;
+            };
+            diagnostics.push(finding.resource(rule.meta.title()).at(subset.name.span).field("spec.subsets"));
+        }
     }
 }

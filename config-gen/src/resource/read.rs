@@ -1,7 +1,9 @@
 //! Values of a checked [`Node`]; what has the wrong type counts as absent.
 
+use std::collections::BTreeMap;
+
 use super::Spanned;
-use crate::input::node::Node;
+use crate::input::node::{Node, Value};
 use crate::schema::duration;
 
 pub(super) fn string(node: Option<&Node>) -> Option<Spanned<String>> {
@@ -33,4 +35,20 @@ pub(super) fn milliseconds(node: Option<&Node>) -> Option<Spanned<u64>> {
     let node = node?;
     let nanoseconds = duration::nanoseconds(node.as_str()?)?;
     Some(Spanned::new(u64::try_from(nanoseconds).ok()? / 1_000_000, node.span))
+}
+
+/// Any number.
+pub(super) fn number(node: Option<&Node>) -> Option<f64> {
+    let node = node?;
+    match node.value {
+        Value::Float(value) => Some(value),
+        // Small ones only: what is larger was refused.
+        _ => node.as_int().map(|value| value as f64),
+    }
+}
+
+/// Labels and what they are.
+pub(super) fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
+    let entries = node.map(Node::entries).unwrap_or_default().iter();
+    entries.filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::read::{filled, int, string, strings};
+use super::read::{filled, int, labels, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::Node;
 use crate::options::Cidr;
@@ -292,7 +292,7 @@ pub(crate) fn read(meta: Meta, spec: &Node) -> ServiceEntry {
         endpoints: list("endpoints").iter().map(endpoint).collect(),
         workload_selector: spec
             .get("workloadSelector")
-            .map(|node| Spanned::new(node.get("labels").map(labels).unwrap_or_default(), node.span)),
+            .map(|node| Spanned::new(labels(node.get("labels")), node.span)),
         export_to: strings(spec.get("exportTo")),
         subject_alt_names: strings(spec.get("subjectAltNames")),
     }
@@ -319,16 +319,11 @@ pub(super) fn endpoint(node: &Node) -> Endpoint {
                 Some((Spanned::new(entry.key.clone(), entry.key_span), int(Some(&entry.node))?))
             })
             .collect(),
-        labels: node.get("labels").map(labels).unwrap_or_default(),
+        labels: labels(node.get("labels")),
         written_locality: filled(node.get("locality")),
         weight: int(node.get("weight")),
         span: node.span,
     }
-}
-
-fn labels(node: &Node) -> BTreeMap<String, String> {
-    let entries = node.entries().iter();
-    entries.filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
 }
 
 fn choice<T>(node: Option<&Node>, parse: impl Fn(&str) -> Option<T>) -> Option<Spanned<T>> {

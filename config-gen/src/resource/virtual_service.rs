@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::action::{self, DirectResponse, Fault, Headers, Redirect, RegexRewrite, Retries};
-use super::read::{boolean, filled, int, milliseconds, string, strings};
+use super::read::{boolean, filled, int, labels, milliseconds, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
 use crate::source::Span;
@@ -223,6 +223,8 @@ pub struct Destination {
     pub host: Spanned<String>,
     /// Port; may be left out if the service has a single one.
     pub port: Option<Spanned<u16>>,
+    /// A part of the host's endpoints, which a DestinationRule names (VS-ROUTE-07).
+    pub subset: Option<Spanned<String>>,
 }
 
 /// What is changed before forwarding (spec 4.4); at least one is set.
@@ -335,15 +337,11 @@ fn without(mut headers: Vec<NamedMatch>) -> Vec<NamedMatch> {
     headers
 }
 
-fn labels(node: Option<&Node>) -> BTreeMap<String, String> {
-    let entries = node.map(Node::entries).unwrap_or_default();
-    entries.iter().filter_map(|entry| Some((entry.key.clone(), entry.node.as_str()?.to_owned()))).collect()
-}
-
 fn destination(node: &Node) -> Option<Destination> {
     Some(Destination {
         host: string(node.get("host"))?,
         port: node.get("port").and_then(|port| int(port.get("number"))),
+        subset: filled(node.get("subset")),
     })
 }
 

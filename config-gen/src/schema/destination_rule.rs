@@ -8,13 +8,9 @@ use super::{
 pub(super) const SPEC: Object = object(&[
     field("host", STRING).required().rule("DR-04"),
     field("trafficPolicy", Ty::Object(&TRAFFIC_POLICY)).rule("DR-TP-01"),
-    field("subsets", list(&Ty::Object(&SUBSET)))
-        .refused("subsets of a service get no cluster of their own")
-        .rule("DR-10"),
+    field("subsets", list(&Ty::Object(&SUBSET))).rule("DR-10"),
     field("exportTo", STRINGS).rule("DR-06"),
-    field("workloadSelector", Ty::Object(&WORKLOAD_SELECTOR))
-        .refused("the rule would apply to every client, not to the selected ones only")
-        .rule("DR-09"),
+    field("workloadSelector", Ty::Object(&WORKLOAD_SELECTOR)).rule("DR-09"),
 ]);
 
 const TRAFFIC_POLICY: Object = object(&[
@@ -37,10 +33,19 @@ const EJECTION: &str = "endpoints that fail are not taken out";
 
 const PORT_POLICY: Object = object(&[
     field("port", Ty::Object(&PORT_SELECTOR)).required().rule("DR-TP-05"),
-    field("loadBalancer", Ty::Object(&LOAD_BALANCER)).refused(LOAD_BALANCING).rule("DR-LB-01"),
-    field("connectionPool", Ty::Object(&CONNECTION_POOL)).refused(LIMITS).rule("DR-CP-01"),
-    field("outlierDetection", Ty::Object(&OUTLIER_DETECTION)).refused(EJECTION).rule("DR-OD-01"),
-    field("tls", Ty::Object(&TLS)).rule("DR-TLS-01"),
+    field("loadBalancer", Ty::Object(&LOAD_BALANCER))
+        .like("spec.trafficPolicy.loadBalancer")
+        .refused(LOAD_BALANCING)
+        .rule("DR-LB-01"),
+    field("connectionPool", Ty::Object(&CONNECTION_POOL))
+        .like("spec.trafficPolicy.connectionPool")
+        .refused(LIMITS)
+        .rule("DR-CP-01"),
+    field("outlierDetection", Ty::Object(&OUTLIER_DETECTION))
+        .like("spec.trafficPolicy.outlierDetection")
+        .refused(EJECTION)
+        .rule("DR-OD-01"),
+    field("tls", Ty::Object(&TLS)).like("spec.trafficPolicy.tls").rule("DR-TLS-01"),
 ]);
 
 /// Nothing in the CRD wants `port` or `number`; the webhook does (VAL-DR-03).
@@ -70,9 +75,9 @@ const TLS_MODES: &[Choice] = &[
 ];
 
 const SUBSET: Object = object(&[
-    field("name", STRING).required(),
-    field("labels", LABELS),
-    field("trafficPolicy", Ty::Object(&TRAFFIC_POLICY)),
+    field("name", STRING).required().rule("DR-11"),
+    field("labels", LABELS).rule("DR-10"),
+    field("trafficPolicy", Ty::Object(&TRAFFIC_POLICY)).like("spec.trafficPolicy").rule("DR-TP-04"),
 ]);
 
 const WORKLOAD_SELECTOR: Object =

@@ -93,11 +93,14 @@ pub struct Field {
     pub support: Support,
     /// ID of the row of the specification; empty if none speaks of it alone.
     pub rule: &'static str,
+    /// The field that means the same in another place, and is read by the same code: the tables of
+    /// `docs/` list what is in it there only.
+    pub like: Option<&'static str>,
 }
 
 /// An optional field that is translated.
 const fn field(name: &'static str, ty: Ty) -> Field {
-    Field { name, ty, required: false, default: None, support: Support::Translated, rule: "" }
+    Field { name, ty, required: false, default: None, support: Support::Translated, rule: "", like: None }
 }
 
 impl Field {
@@ -113,6 +116,11 @@ impl Field {
 
     const fn rule(mut self, rule: &'static str) -> Self {
         self.rule = rule;
+        self
+    }
+
+    const fn like(mut self, path: &'static str) -> Self {
+        self.like = Some(path);
         self
     }
 

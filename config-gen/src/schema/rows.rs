@@ -29,7 +29,7 @@ pub const ANY_KIND: &str = "any";
 pub const MESH_CONFIG_KIND: &str = "MeshConfig";
 
 /// All rows in the order of the tables. The fields below one that is not translated share its fate
-/// and have none.
+/// and have none, nor have those that are listed in another place.
 pub fn rows() -> Vec<Row> {
     let mut rows = Rows { kind: ANY_KIND, list: Vec::new() };
     rows.object(&DOCUMENT, "", "");
@@ -71,11 +71,14 @@ impl Rows {
                 Ty::Enum(choices) => choices.iter().map(|choice| choice.name).collect(),
                 _ => Vec::new(),
             },
-            ty: format!("{}{required}", markdown::describe(field.ty)),
+            ty: match field.like {
+                Some(other) => format!("as `{other}`{required}"),
+                None => format!("{}{required}", markdown::describe(field.ty)),
+            },
             support: field.support,
             rule,
         });
-        if field.support != Support::Translated {
+        if field.support != Support::Translated || field.like.is_some() {
             return;
         }
         if let Ty::Enum(choices) = field.ty {

@@ -47,7 +47,9 @@ const ENDPOINT_FIELDS: &[Field] = &[
     field("address", text(256)).rule("SE-26"),
     field("ports", Ty::Map { value: &PORT_NUMBER, max: 128, null: false }).rule("SE-25"),
     field("labels", Ty::Map { value: &Ty::String { max: usize::MAX }, max: 256, null: false })
-        .approximated("for `workloadSelector` and as locality; subsets are refused")
+        .approximated(
+            "for `workloadSelector`, subsets and as locality; the mutual TLS of a mesh is not spoken",
+        )
         .rule("SE-28"),
     field("network", text(2048))
         .refused("there is no network gateway to send requests through")

@@ -70,7 +70,7 @@ const HTTP_DESTINATION: Object = object(&[
 
 const DESTINATION: Object = object(&[
     field("host", STRING).required().rule("VS-ROUTE-06"),
-    field("subset", STRING).refused("subsets of a service get no cluster of their own").rule("VS-ROUTE-07"),
+    field("subset", STRING).rule("VS-ROUTE-07"),
     field("port", Ty::Object(&PORT_SELECTOR)).rule("VAL-VS-14"),
 ]);
 

@@ -133,30 +133,22 @@ mod tests {
                         "error out-of-range VAL-CRD-06",
                     ],
                 ),
-                ("host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &["error not-supported DR-10"]),
+                ("host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &[]),
                 (
                     "host: a\nsubsets: [{name: v_1}, {name: a}, {name: a, labels: {'*': b, c: '*'}}]",
                     &[
-                        "error not-supported DR-10",
                         "error invalid-subset VAL-DR-02",
                         "error invalid-subset VAL-DR-02",
                         "error invalid-label VAL-DR-02",
                         "error invalid-label VAL-DR-02",
                     ],
                 ),
-                (
-                    "host: a\nsubsets: [{name: v1, trafficPolicy: {}}]",
-                    &["error not-supported DR-10", "error empty-policy VAL-DR-03"],
-                ),
+                ("host: a\nsubsets: [{name: v1, trafficPolicy: {}}]", &["error empty-policy VAL-DR-03"]),
                 (
                     "host: a\nworkloadSelector: {matchLabels: {a: '*'}}\nexportTo: [., other]",
-                    &[
-                        "error not-supported DR-09",
-                        "error invalid-selector VAL-CRD-15",
-                        "error invalid-export-to VAL-DR-10",
-                    ],
+                    &["error invalid-selector VAL-CRD-15", "error invalid-export-to VAL-DR-10"],
                 ),
-                ("host: a\nworkloadSelector: {matchLabels: {a: b}}", &["error not-supported DR-09"]),
+                ("host: a\nworkloadSelector: {matchLabels: {a: b}}", &[]),
             ],
         );
     }
@@ -176,13 +168,13 @@ trafficPolicy:
         let rule = &read.destination_rules[0];
         assert_eq!(rule.host.value, "A.com");
         let policy = rule.traffic_policy.as_ref().unwrap();
-        let tls = policy.tls.as_ref().unwrap();
+        let tls = policy.settings.tls.as_ref().unwrap();
         assert_eq!(tls.mode.value, TlsMode::Simple);
         assert_eq!(tls.sni.as_ref().unwrap().value, "b.com");
         assert_eq!(tls.subject_alt_names.len(), 1);
         assert_eq!(tls.ca_certificates.as_ref().unwrap().value, "/ca.pem");
         assert!(!tls.insecure_skip_verify.unwrap().value);
         let port = &policy.port_level_settings[0];
-        assert_eq!((port.port.value, port.tls.as_ref().unwrap().mode.value), (80, TlsMode::Disable));
+        assert_eq!((port.port.value, port.settings.tls.as_ref().unwrap().mode.value), (80, TlsMode::Disable));
     }
 }

@@ -443,13 +443,10 @@ mod tests {
                     &case("[{route: [{destination: {host: b, port: {number: 0}}}]}]"),
                     &["error out-of-range VAL-CRD-06"],
                 ),
-                (
-                    &case("[{route: [{destination: {host: b, subset: v1}}]}]"),
-                    &["error not-supported VS-ROUTE-07"],
-                ),
+                (&case("[{route: [{destination: {host: b, subset: v1}}]}]"), &[]),
                 (
                     &case("[{route: [{destination: {host: b, subset: v_1}}]}]"),
-                    &["error not-supported VS-ROUTE-07", "error invalid-subset VAL-VS-14"],
+                    &["error invalid-subset VAL-VS-14"],
                 ),
                 (
                     &case(&format!("[{{{ROUTE}, mirror: {{host: '*'}}}}]")),
