@@ -200,6 +200,17 @@ impl CaseFile {
             .filter_map(move |test| Some((test, test.expect.get(profile)?)))
     }
 
+    /// The same file with services on shared clusters wherever they can be; without the tests of what
+    /// is generated, which is otherwise then.
+    #[must_use]
+    pub fn on_shared_clusters(mut self) -> Self {
+        for setup in &mut self.setups {
+            setup.share_clusters();
+        }
+        self.tests.retain(|test| test.request.is_some());
+        self
+    }
+
     /// The same by what they are run with; in the order of the file.
     pub fn groups(&self, engine: EngineKind, profile: Profile) -> Vec<Group<'_>> {
         let group = |(index, setup)| {

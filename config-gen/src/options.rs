@@ -36,6 +36,18 @@ pub enum OutboundPolicy {
     AllowAny,
 }
 
+/// Whether services share clusters (design, section 7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clusters {
+    /// Where very many differ in nothing but their host.
+    #[default]
+    Auto,
+    /// Never.
+    Dedicated,
+    /// Wherever they can.
+    Shared,
+}
+
 /// What decides about meaning: the same for every output.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -67,6 +79,8 @@ pub struct Options {
     /// Serve wildcard hosts of VirtualServices that no registered host matches. Profile
     /// standalone only.
     pub allow_unregistered_wildcards: bool,
+    /// Whether services share clusters.
+    pub clusters: Clusters,
     /// Codes of errors that are accepted, and so become warnings: of
     /// [`ACCEPTABLE`](crate::plan::ACCEPTABLE).
     pub accept: Vec<String>,
@@ -88,6 +102,7 @@ impl Default for Options {
             envoy_headers: None,
             originate_tls: false,
             allow_unregistered_wildcards: false,
+            clusters: Clusters::default(),
             accept: Vec::new(),
             envoy: EnvoyOptions::default(),
         }

@@ -5,7 +5,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::input::ReadOptions;
-use crate::options::{Options, OutboundPolicy, Profile};
+use crate::options::{Clusters, Options, OutboundPolicy, Profile};
 use crate::plan::ACCEPTABLE;
 use crate::resource::service_entry::Location;
 
@@ -53,6 +53,10 @@ pub(crate) struct Meaning {
     /// Serve wildcard hosts that only a VirtualService names
     #[arg(long)]
     allow_unregistered_wildcards: bool,
+
+    /// Which services share a cluster with others
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub(crate) clusters: Clusters,
 }
 
 impl Meaning {
@@ -68,6 +72,7 @@ impl Meaning {
             envoy_headers: self.envoy_headers,
             originate_tls: self.originate_tls,
             allow_unregistered_wildcards: self.allow_unregistered_wildcards,
+            clusters: self.clusters,
             accept: self.accept.clone(),
             ..Options::default()
         }

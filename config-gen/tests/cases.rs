@@ -31,6 +31,15 @@ fn every_case_holds_natively() {
     assert!(report.failures.is_empty(), "{}\n\n{report}", report.failures.join("\n\n"));
 }
 
+/// Whether a service has a cluster of its own makes no difference to a request.
+#[test]
+fn every_case_holds_natively_on_shared_clusters() {
+    let files: Vec<CaseFile> = load().into_iter().map(CaseFile::on_shared_clusters).collect();
+    let report = cases::run(&files);
+    println!("on shared clusters: {report}");
+    assert!(report.failures.is_empty(), "{}\n\n{report}", report.failures.join("\n\n"));
+}
+
 #[test]
 fn every_test_names_its_rules() {
     for file in load() {

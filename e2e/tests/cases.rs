@@ -12,6 +12,7 @@ use config_gen::cases::{
     self, CaseFile, EngineKind, Expect, Finding, Group, Mismatch, Prepared, Report, WantedOutput,
 };
 use config_gen::input::files;
+use config_gen::plan::Plan;
 use portolan_e2e::{Scratch, Setup, places};
 use serde_json::Value;
 
@@ -21,6 +22,19 @@ use world::World;
 #[test]
 fn every_case_holds_in_the_newest_envoy() -> Result<()> {
     every_case_holds(places::envoy_versions()?.last().context("no Envoy")?)
+}
+
+/// Whether a service has a cluster of its own makes no difference to a request.
+#[test]
+fn every_case_holds_on_shared_clusters() -> Result<()> {
+    let versions = places::envoy_versions()?;
+    let version = versions.last().context("no Envoy")?;
+    let files: Vec<CaseFile> = load()?.into_iter().map(CaseFile::on_shared_clusters).collect();
+    // The others are the same as in the other tests.
+    let report = run_all(version, &files, |plan| !plan.shared.is_empty());
+    println!("Envoy {version}, on shared clusters: {report}");
+    ensure!(report.failures.is_empty(), "{}\n\nEnvoy {version}: {report}", report.failures.join("\n\n"));
+    Ok(())
 }
 
 #[test]
@@ -35,23 +49,35 @@ fn every_case_holds_in_the_oldest_envoy() -> Result<()> {
 
 fn every_case_holds(version: &str) -> Result<()> {
     let files = load()?;
-    let mut report = Report::new(EngineKind::Envoy, &files);
-    for file in &files {
-        for &profile in &file.profiles {
-            for group in file.groups(EngineKind::Envoy, profile) {
-                if let Err(error) = run(version, &group, &mut report) {
-                    let tests = group.tests.iter().map(|(test, _)| *test);
-                    report.add_unusable(&group, tests, &format!("{error:#}"));
-                }
-            }
-        }
-    }
+    let report = run_all(version, &files, |_| true);
     println!("Envoy {version}: {report}");
     ensure!(report.failures.is_empty(), "{}\n\nEnvoy {version}: {report}", report.failures.join("\n\n"));
     // Nothing was left out on the way.
     let native = cases::run(&files);
     assert_eq!(report.runs() - report.only_here, native.runs() - native.only_here, "natively: {native}");
     Ok(())
+}
+
+/// Runs what has a plan that is `wanted`, or none.
+fn run_all(version: &str, files: &[CaseFile], wanted: fn(&Plan) -> bool) -> Report {
+    let mut report = Report::new(EngineKind::Envoy, files);
+    for file in files {
+        for &profile in &file.profiles {
+            for group in file.groups(EngineKind::Envoy, profile) {
+                let ran = cases::prepare(&file.path, group.setup, profile)
+                    .map_err(anyhow::Error::msg)
+                    .and_then(|prepared| match prepared.plan() {
+                        Ok(plan) if !wanted(plan) => Ok(()),
+                        _ => run(version, &group, &prepared, &mut report),
+                    });
+                if let Err(error) = ran {
+                    let tests = group.tests.iter().map(|(test, _)| *test);
+                    report.add_unusable(&group, tests, &format!("{error:#}"));
+                }
+            }
+        }
+    }
+    report
 }
 
 fn load() -> Result<Vec<CaseFile>> {
@@ -64,14 +90,12 @@ fn load() -> Result<Vec<CaseFile>> {
     Ok(files)
 }
 
-fn run(version: &str, group: &Group<'_>, report: &mut Report) -> Result<()> {
-    let prepared =
-        cases::prepare(&group.file.path, group.setup, group.profile).map_err(anyhow::Error::msg)?;
+fn run(version: &str, group: &Group<'_>, prepared: &Prepared, report: &mut Report) -> Result<()> {
     let scratch = Scratch::new()?;
     let plan = match prepared.plan() {
         Ok(plan) if group.tests.iter().any(|(_, expect)| needs_envoy(expect)) => plan,
         planned => {
-            let generated = Generated::of(&setup(version, group, &scratch)?, &scratch, &prepared)?;
+            let generated = Generated::of(&setup(version, group, &scratch)?, &scratch, prepared)?;
             let mut unusable = Vec::new();
             for (test, expect) in &group.tests {
                 if let Expect::Generated(wanted) = expect {
@@ -89,7 +113,7 @@ fn run(version: &str, group: &Group<'_>, report: &mut Report) -> Result<()> {
     };
     let world = World::start(group, plan)?;
     let setup = world.add_to(setup(version, group, &scratch)?);
-    let generated = Generated::of(&setup, &scratch, &prepared)?;
+    let generated = Generated::of(&setup, &scratch, prepared)?;
     let portolan = setup.start_as_generated()?;
     let mut client = Client::new(&portolan, &world);
     for (test, expect) in &group.tests {

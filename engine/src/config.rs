@@ -108,6 +108,20 @@ pub struct VirtualHost {
     pub unregistered: bool,
 }
 
+impl VirtualHost {
+    /// Writes out the default of [`Dial::host`].
+    pub(crate) fn complete(&mut self) {
+        for action in self.routes.iter_mut().map(|route| &mut route.route) {
+            let dials = action.destinations.iter_mut().filter_map(|destination| destination.dial.as_mut());
+            for dial in dials.chain(action.dial.as_mut()) {
+                if dial.host.is_none() {
+                    dial.host = self.domains.first().cloned();
+                }
+            }
+        }
+    }
+}
+
 /// Why a known host is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -224,7 +238,7 @@ pub struct RouteAction {
     /// from both.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_sni: bool,
-    /// The cluster leads to the host of each request.
+    /// The cluster leads to many hosts, and this is the one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dial: Option<Dial>,
     /// What is replaced on the way.
@@ -304,13 +318,15 @@ pub struct Destination {
     pub response_headers: HeaderOperations,
 }
 
-/// What is dialled where a cluster leads to the host of each request: that of its authority, as
-/// rewritten, and a port that is never the request's.
+/// What is dialled where a cluster leads to many hosts; the port is never the request's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dial {
-    /// `*` and a suffix. Only names below it are dialled.
-    pub host: String,
+    /// A name, whatever host the request has; or `*` and a suffix: the host of the request's
+    /// authority, as rewritten, where it is below that. Default: the first domain of the virtual
+    /// host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Port.
     pub port: u16,
 }

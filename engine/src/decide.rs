@@ -43,7 +43,7 @@ impl Engine {
         let uses_listener_port = config.uses_listener_port();
         let mut domains = Domains::default();
         let mut virtual_hosts: Vec<VirtualHost> = Vec::with_capacity(config.virtual_hosts.len());
-        for (id, host) in config.virtual_hosts.into_iter().enumerate() {
+        for (id, mut host) in config.virtual_hosts.into_iter().enumerate() {
             let path = format!("virtualHosts[{id}]");
             if host.domains.is_empty() {
                 return Err(ConfigError::new(format!("{path}.domains"), "missing, at least one is needed"));
@@ -67,6 +67,7 @@ impl Engine {
             if host.refuse.is_some() && !host.routes.is_empty() {
                 return Err(ConfigError::new(format!("{path}.refuse"), "a refused host can't have routes"));
             }
+            host.complete();
             let routes = RouteTable::new(host.routes, &host.name, config.mode, &path)?;
             virtual_hosts.push(VirtualHost {
                 name: host.name,
@@ -181,7 +182,7 @@ impl Engine {
             original_host: Default::default(),
             path: None,
             server_name: None,
-            dial: Some((name.to_ascii_lowercase(), port)),
+            dial: Some((name.to_ascii_lowercase().into(), port)),
             passed_through: true,
             unregistered: false,
             delayed: false,

@@ -35,8 +35,8 @@ pub struct Forward<'t> {
     /// Name for SNI and SAN where the cluster would derive a wrong one from `:authority`:
     /// the host without its trailing dot.
     pub server_name: Option<Vec<u8>>,
-    /// Host and port to dial where the cluster leads to the host of each request.
-    pub dial: Option<(Vec<u8>, u16)>,
+    /// Host and port to dial where the cluster leads to many hosts.
+    pub dial: Option<(Cow<'t, [u8]>, u16)>,
     /// The host is not in the registry (`ALLOW_ANY`).
     pub passed_through: bool,
     /// The host is named by a VirtualService only (GAP-01).

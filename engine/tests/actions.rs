@@ -857,6 +857,24 @@ mod cors {
 }
 
 #[test]
+fn a_name_is_dialled_whatever_the_request_says() {
+    let dialled = |action: Value| {
+        let engine = engine(action);
+        let request = Request { authority: b"a.example.com:22", ..get("/") };
+        let (host, port) = forward(&engine, &request).dial.unwrap();
+        format!("{}:{port}", text(&host))
+    };
+    let fixed = json!({"host": "up.example.com", "port": 8080});
+    assert_eq!(dialled(json!({"cluster": "c", "dial": fixed})), "up.example.com:8080");
+    let rewritten = json!({"cluster": "c", "dial": fixed, "rewrite": {"authority": "b.example.com:9"}});
+    assert_eq!(dialled(rewritten), "up.example.com:8080");
+    // By default that of the virtual host, for each of several destinations too.
+    assert_eq!(dialled(json!({"cluster": "c", "dial": {"port": 8080}})), "a.example.com:8080");
+    let weighted = json!({"destinations": [{"cluster": "c", "weight": 1, "dial": {"port": 8080}}]});
+    assert_eq!(dialled(weighted), "a.example.com:8080");
+}
+
+#[test]
 fn the_host_of_a_request_is_dialled_below_a_wildcard_only() {
     // SE-R-07
     let below = json!({"host": "*.example.com", "port": 8080});
@@ -890,7 +908,7 @@ fn the_host_of_a_request_is_dialled_below_a_wildcard_only() {
     );
 
     assert!(
-        refusal(json!({"cluster": "c", "dial": {"host": "a", "port": 1}}))
+        refusal(json!({"cluster": "c", "dial": {"host": "A", "port": 1}}))
             .contains("route.dial.host: must be")
     );
     assert!(

@@ -101,8 +101,8 @@ impl Prepared {
                 Ok((wanted.compare(&self.findings, cluster), why))
             }
             (Expect::Shares(wanted), Some(request)) => {
-                let (_, engine) = self.planned()?;
-                Ok((shares_mismatches(wanted, &drawn(engine, request)), String::new()))
+                let (plan, engine) = self.planned()?;
+                Ok((shares_mismatches(wanted, &drawn(engine, plan, request)), String::new()))
             }
             (expect, Some(request)) => {
                 let (seen, why) = self.decide(test, request)?;
@@ -126,7 +126,9 @@ impl Prepared {
                 Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
                 _ => "no filter chain has the server name".to_owned(),
             };
-            return Ok((of_tls(request, &chain), why));
+            let mut seen = of_tls(request, &chain);
+            name_dedicated(&mut seen, plan);
+            return Ok((seen, why));
         }
         if !carries_http(request.port, plan, &self.options) {
             return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
@@ -145,7 +147,19 @@ impl Prepared {
         if let Seen::Forwarded { effects, .. } = &mut seen {
             effects::add_profile(effects, plan);
         }
+        name_dedicated(&mut seen, plan);
         Ok((seen, why))
+    }
+}
+
+/// Names the cluster that the service would have of its own, where it shares one: what a test
+/// expects doesn't depend on how many services there are.
+fn name_dedicated(seen: &mut Seen, plan: &Plan) {
+    let Seen::Forwarded { cluster: Some(cluster), dials: Some(dials), .. } = seen else { return };
+    let dialled = dials.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    let dedicated = dialled.and_then(|(host, port)| plan.shared.dedicated(cluster, host, port));
+    if let Some(dedicated) = dedicated {
+        *cluster = dedicated.to_owned();
     }
 }
 
@@ -319,7 +333,7 @@ fn owned(lines: Vec<(&str, Cow<'_, [u8]>)>) -> Lines {
 }
 
 /// How often what came of `request` when it was decided many times.
-fn drawn(engine: &Engine, request: &Request) -> BTreeMap<String, usize> {
+fn drawn(engine: &Engine, plan: &Plan, request: &Request) -> BTreeMap<String, usize> {
     const DRAWS: usize = 10_000;
     let mut counts = BTreeMap::new();
     let mut state = 1_u64;
@@ -327,7 +341,9 @@ fn drawn(engine: &Engine, request: &Request) -> BTreeMap<String, usize> {
         // Knuth's MMIX generator; its upper bits are good.
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let request = Request { random: state >> 16, ..request.clone() };
-        let what = match decide(engine, &request, &UpstreamReply::default(), &mut NoTrace).0 {
+        let (mut seen, _) = decide(engine, &request, &UpstreamReply::default(), &mut NoTrace);
+        name_dedicated(&mut seen, plan);
+        let what = match seen {
             Seen::Forwarded { cluster, .. } => cluster.unwrap_or_default(),
             Seen::Answered { status, .. } => status.to_string(),
             Seen::Closed => "closed".to_owned(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::options::CaseOptions;
 use super::{CaseFile, Expect, Test};
 use crate::input::ReadOptions;
-use crate::options::{Listen, Options, Profile};
+use crate::options::{Clusters, Listen, Options, Profile};
 
 /// Resources and options.
 #[derive(Debug, Clone)]
@@ -48,6 +48,11 @@ impl Setup {
             options.envoy.listeners = self.ports.iter().map(listen).collect();
         }
         options
+    }
+
+    pub(super) fn share_clusters(&mut self) {
+        self.parsed.meaning.clusters = Clusters::Shared;
+        self.options.extend(["--clusters".to_owned(), "shared".to_owned()]);
     }
 
     /// How its resources are read.

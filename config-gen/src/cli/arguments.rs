@@ -8,7 +8,9 @@ use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{Output, WasmPluginOptions};
-use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort};
+use crate::options::{
+    Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort,
+};
 use crate::resource::service_entry::Location;
 use crate::typed::{Meaning, key_value};
 
@@ -395,6 +397,11 @@ value_enum!(Profile:
 value_enum!(OutboundPolicy:
     "registry-only" "refuse them" => OutboundPolicy::RegistryOnly,
     "allow-any" "pass them through" => OutboundPolicy::AllowAny,
+);
+value_enum!(Clusters:
+    "auto" "from 100 on that differ in nothing but their host" => Clusters::Auto,
+    "dedicated" "none: every service has its own" => Clusters::Dedicated,
+    "shared" "all that differ in nothing but their host" => Clusters::Shared,
 );
 value_enum!(Location:
     "external" "MESH_EXTERNAL" => Location::MeshExternal,

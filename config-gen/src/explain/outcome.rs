@@ -48,7 +48,7 @@ pub struct Forwarded {
     pub path: Vec<u8>,
     /// The server name of the TLS that Envoy originates.
     pub server_name: Option<String>,
-    /// Host and port to dial where they come from the request (`ALLOW_ANY`).
+    /// Host and port to dial where the cluster leads to many hosts.
     pub dials: Option<String>,
     /// Changes of the request's headers.
     pub request_headers: Vec<Change>,
@@ -284,11 +284,7 @@ fn forwarded(
         }
         tell("x-envoy-attempt-count", b"1");
     }
-    let cluster = forward.cluster.zip(origin).and_then(|(name, (plan, _))| {
-        // In the order of their names.
-        let found = plan.clusters.binary_search_by(|known| known.name.as_str().cmp(name)).ok()?;
-        plan.clusters.get(found)
-    });
+    let cluster = forward.cluster.zip(origin).and_then(|(name, (plan, _))| plan.cluster(name));
     let cluster_missing =
         !passed_through && forward.cluster.is_some() && origin.is_some() && cluster.is_none();
     let authority =
@@ -302,7 +298,10 @@ fn forwarded(
         }
     });
     let service = forward.cluster.zip(origin).and_then(|(cluster, (plan, _))| {
-        let name = plan.places.service_of_cluster(cluster)?;
+        let dialled =
+            forward.dial.as_ref().and_then(|(host, port)| Some((std::str::from_utf8(host).ok()?, *port)));
+        let dedicated = dialled.and_then(|(host, port)| plan.shared.dedicated(cluster, host, port));
+        let name = plan.places.service_of_cluster(dedicated.unwrap_or(cluster))?;
         Some(Named { name: name.to_owned(), span: plan.places.resource(name) })
     });
     let profile = forward.cluster.map(|_| forward.route.split(' ').next().unwrap_or_default());

@@ -61,15 +61,18 @@ pub fn explain(plan: &Plan, options: &Options, host: &str, port: u16) -> Chain {
         (Some(ConnectionRoute { destinations, server_name: Some(server_name), resource, .. }), _) => {
             let name_of = |share: &Share| share.cluster.clone();
             let to = destinations.iter().max_by_key(|share| share.weight).map(name_of).unwrap_or_default();
-            let cluster = plan.clusters.iter().find(|cluster| cluster.name == to);
+            let shared = plan.shared.get(&to);
+            let to = shared.map_or(to.as_str(), |shared| shared.cluster.as_str());
+            let cluster = plan.cluster(to);
+            let port = match cluster.map(|cluster| cluster.discovery) {
+                Some(Discovery::Dynamic(port)) => Some(port),
+                _ => shared.map(|shared| shared.port),
+            };
             Chain::Registered {
                 server_name: server_name.clone(),
-                cluster: to.clone(),
+                cluster: to.to_owned(),
                 cluster_missing: cluster.is_none(),
-                dials: match cluster.map(|cluster| cluster.discovery) {
-                    Some(Discovery::Dynamic(port)) => Some(format!("{name}:{port}")),
-                    _ => None,
-                },
+                dials: port.map(|port| format!("{name}:{port}")),
                 resource: Named { name: resource.clone(), span: plan.places.resource(resource) },
             }
         }

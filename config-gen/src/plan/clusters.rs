@@ -53,6 +53,11 @@ pub enum Discovery {
     Static,
     /// DNS for the host of each request, or the SNI of each connection, and this port (SE-R-07).
     Dynamic(u16),
+    /// DNS for the host that the route names, one address at a time; so many hosts there are.
+    Shared {
+        /// Names, with their ports.
+        hosts: usize,
+    },
 }
 
 /// TLS towards the endpoints.

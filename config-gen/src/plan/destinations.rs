@@ -80,7 +80,7 @@ impl<'i, 'a> Target<'i, 'a> {
     pub(super) fn dial(&self, input: &Input<'_>) -> Option<Dial> {
         let service = self.service?;
         let port = clusters::dialled_port(input, service, self.port)?;
-        Some(Dial { host: service.host.to_owned(), port })
+        Some(Dial { host: Some(service.host.to_owned()), port })
     }
 
     /// Why there is no cluster for `destination`, and a way out. `what_follows` ends the sentence.

@@ -9,6 +9,7 @@ mod places;
 pub(crate) mod profiles;
 pub(crate) mod retries;
 mod routes;
+mod shared;
 mod virtual_hosts;
 
 use std::cell::RefCell;
@@ -19,13 +20,14 @@ pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
+pub use shared::{SharedClusters, SharedHost};
 
 use portolan_engine::config;
 
 use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::options::{Options, Profile};
+use crate::options::{Clusters, Options, Profile};
 use crate::registry::{Origin, Registry, Service};
 use crate::resource::service_entry::{ProtocolClass, Resolution};
 use crate::resource::{DestinationRule, Resources, ServiceEntry, VirtualService};
@@ -43,6 +45,8 @@ pub struct Plan {
     pub virtual_hosts: Vec<config::VirtualHost>,
     /// For Envoy, in the order of their names.
     pub clusters: Vec<Cluster>,
+    /// Where connections go, and what else names a service's own cluster, when services share one.
+    pub shared: SharedClusters,
     /// Connections that are passed through, by listener port.
     pub connections: Vec<ConnectionRoute>,
     /// Route profiles that virtual hosts use, besides the default one.
@@ -101,13 +105,15 @@ impl Plan {
         check_rules(&input, &mut found);
         endpoints::check(&input, &mut found);
         let virtual_hosts = virtual_hosts::build(&input, &mut found);
-        let plan = Self {
+        let mut plan = Self {
             clusters: clusters::build(&input, &mut found),
+            shared: SharedClusters::default(),
             connections: connections::build(&input),
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
             places: Places::of(&input),
         };
+        plan.share_clusters(options.clusters, &mut found);
         for mut diagnostic in gathered(hidden(found, resources, options)) {
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
             if diagnostic.severity == Severity::Error && accepted && ACCEPTABLE.contains(&diagnostic.code) {
@@ -116,6 +122,21 @@ impl Plan {
             diagnostics.push(diagnostic);
         }
         plan
+    }
+
+    /// Joins clusters that differ in nothing but their host.
+    fn share_clusters(&mut self, choice: Clusters, diagnostics: &mut Diagnostics) {
+        let Self { clusters, virtual_hosts, connections, profiles, .. } = self;
+        let (shared, note) = shared::share(choice, clusters, virtual_hosts, connections, profiles);
+        self.shared = shared;
+        diagnostics.extend(note);
+    }
+
+    /// The cluster of this name.
+    pub(crate) fn cluster(&self, name: &str) -> Option<&Cluster> {
+        // In the order of their names.
+        let found = self.clusters.binary_search_by(|other| other.name.as_str().cmp(name)).ok()?;
+        self.clusters.get(found)
     }
 
     /// Whether requests are held back on purpose somewhere.

@@ -396,7 +396,7 @@ fn check_dialled_host(
         .ports()
         .into_iter()
         .find_map(|port| Target::new(input, &route.destination, &service.meta.namespace, port).dial(input));
-    let Some(dial) = dial else { return };
+    let Some(wildcard) = dial.and_then(|dial| dial.host) else { return };
     let rewrite = http.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_ref());
     let written = rewrite.or(http.headers.request.authority()).or(route.headers.request.authority());
     let hosts: Vec<String> = match written {
@@ -406,11 +406,11 @@ fn check_dialled_host(
         }
         None => service.hosts.iter().map(|host| expand(host, &service.meta.namespace)).collect(),
     };
-    for host in hosts.iter().filter(|host| !overlaps(&dial.host, host)) {
+    for host in hosts.iter().filter(|host| !overlaps(&wildcard, host)) {
         diagnostics.push(
             Diagnostic::warning(
                 "host-not-below-wildcard",
-                format!("`{host}` is not below `{}`, so that requests are refused with 502", dial.host),
+                format!("`{host}` is not below `{wildcard}`, so that requests are refused with 502"),
             )
             .resource(service.meta.title())
             .at(route.destination.host.span)

@@ -71,7 +71,8 @@ impl<'a> Client<'a> {
         line: &Value,
     ) -> Result<Seen> {
         let text = |name: &str| line[name].as_str().map(str::to_owned);
-        let cluster = text("upstream_cluster");
+        let upstream = text("upstream").and_then(|upstream| upstream.parse().ok());
+        let cluster = text("upstream_cluster").map(|cluster| self.world.dedicated(cluster, upstream));
         let copies = match expect {
             Expect::Forward { effects, .. } => effects.mirrors.len(),
             _ => 0,
@@ -117,7 +118,6 @@ impl<'a> Client<'a> {
                 (seen.host.clone().into_bytes(), seen.path.clone().into_bytes(), Some(headers))
             }
         };
-        let upstream = text("upstream").and_then(|upstream| upstream.parse().ok());
         Ok(Seen::Forwarded {
             dials: upstream.and_then(|upstream| self.world.dialled(cluster.as_deref()?, upstream)),
             cluster,
@@ -136,7 +136,10 @@ impl<'a> Client<'a> {
         let mut counts = BTreeMap::new();
         for line in self.lines(MANY)? {
             let what = match line["upstream_cluster"].as_str() {
-                Some(cluster) => cluster.to_owned(),
+                Some(cluster) => {
+                    let upstream = line["upstream"].as_str().and_then(|upstream| upstream.parse().ok());
+                    self.world.dedicated(cluster.to_owned(), upstream)
+                }
                 None => line["response_code"].to_string(),
             };
             *counts.entry(what).or_default() += 1;

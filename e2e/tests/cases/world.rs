@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 use config_gen::cases::{Expect, Group, UpstreamReply};
 use config_gen::options::EnvoyOptions;
-use config_gen::plan::{Address, Discovery, Plan};
+use config_gen::plan::{Address, Discovery, Plan, SharedClusters};
 use portolan_e2e::{Ca, DnsServer, Identity, Reply, Scratch, SeenRequest, Setup, Upstream};
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ pub(crate) struct World {
     clusters: BTreeMap<String, BTreeSet<String>>,
     /// Clusters that originate TLS.
     originating: BTreeSet<String>,
+    /// Clusters that services share.
+    shared: SharedClusters,
     /// For hosts outside the registry: one for each listener port.
     passthrough: BTreeMap<u16, Upstream>,
     /// Hosts that come from the request have an address each, so that one can tell which was dialled.
@@ -38,7 +40,8 @@ impl World {
             let names = tls.subject_alt_names.iter().map(String::as_str);
             [host].into_iter().chain(tls.sni.as_deref()).chain(names)
         });
-        let names: BTreeSet<&str> = names.chain(["nobody.invalid"]).collect();
+        let shared = plan.shared.iter().map(|(_, shared)| shared.host.as_str());
+        let names: BTreeSet<&str> = names.chain(shared).chain(["nobody.invalid"]).collect();
         let ca = Ca::new()?;
         let identity = ca.issue(&Vec::from_iter(names))?;
         let scratch = Scratch::new()?;
@@ -49,6 +52,7 @@ impl World {
             registered: BTreeMap::new(),
             clusters: BTreeMap::new(),
             originating: BTreeSet::new(),
+            shared: plan.shared.clone(),
             passthrough: BTreeMap::new(),
             dialled: BTreeMap::new(),
             mirrors: plan.profiles.iter().any(|profile| !profile.mirrors.is_empty()),
@@ -88,16 +92,28 @@ impl World {
                 }
             }
             for port in ports {
-                let name = format!("{host}:{port}");
-                if !self.registered.contains_key(&name) {
-                    self.registered.insert(name.clone(), self.upstream(identity)?);
-                }
-                self.clusters.entry(cluster.name.clone()).or_default().insert(name);
+                self.add(&cluster.name, host, port, identity)?;
             }
             if cluster.tls.is_some() {
                 self.originating.insert(cluster.name.clone());
             }
         }
+        for (dedicated, shared) in plan.shared.iter() {
+            self.dns.set(&shared.host, Ipv4Addr::LOCALHOST);
+            self.add(dedicated, &shared.host, shared.port, identity)?;
+            if self.originating.contains(&shared.cluster) {
+                self.originating.insert(dedicated.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, cluster: &str, host: &str, port: u16, identity: &Identity) -> Result<()> {
+        let name = format!("{host}:{port}");
+        if !self.registered.contains_key(&name) {
+            self.registered.insert(name.clone(), self.upstream(identity)?);
+        }
+        self.clusters.entry(cluster.to_owned()).or_default().insert(name);
         Ok(())
     }
 
@@ -178,6 +194,17 @@ impl World {
             }
         }
         (here, elsewhere)
+    }
+
+    /// The cluster that a line of the access log names; where services share it, the one that the
+    /// service at `upstream` would have of its own.
+    pub(crate) fn dedicated(&self, cluster: String, upstream: Option<SocketAddr>) -> String {
+        let at =
+            |(_, known): &(&String, &Upstream)| Some(known.addr().port()) == upstream.map(|it| it.port());
+        let name = self.registered.iter().find(at).and_then(|(name, _)| name.rsplit_once(':'));
+        let dedicated =
+            name.and_then(|(host, port)| self.shared.dedicated(&cluster, host, port.parse().ok()?));
+        dedicated.map_or(cluster, str::to_owned)
     }
 
     /// Whether Envoy speaks TLS to `cluster` by itself.

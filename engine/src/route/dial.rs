@@ -1,4 +1,6 @@
-//! Which host a request for a name below a wildcard is sent to (design, section 6).
+//! Which host is dialled where a cluster leads to many (design, section 6).
+
+use std::borrow::Cow;
 
 use crate::config::{self, ConfigError};
 use crate::host;
@@ -6,33 +8,56 @@ use crate::host;
 /// The checked form of a [`config::Dial`].
 #[derive(Debug)]
 pub(crate) struct Dial {
-    /// What follows the `*`.
-    suffix: String,
+    host: Host,
     port: u16,
+}
+
+#[derive(Debug)]
+enum Host {
+    /// Always this one.
+    Fixed(String),
+    /// That of the request, where it ends in this.
+    Below(String),
 }
 
 impl Dial {
     /// Checks `dial`, which stands at `path`.
     pub(crate) fn new(dial: Option<config::Dial>, path: &str) -> Result<Option<Self>, ConfigError> {
         let Some(config::Dial { host, port }) = dial else { return Ok(None) };
-        let suffix = host.strip_prefix('*').unwrap_or_default();
-        if suffix.is_empty() || suffix.contains('*') || suffix.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(ConfigError::new(format!("{path}.host"), "must be `*` and a lower-case suffix"));
+        let host = host.unwrap_or_default();
+        let suffix = host.strip_prefix('*');
+        let usable = match suffix {
+            Some(suffix) => !suffix.is_empty() && !suffix.contains('*'),
+            None => host::is_dialable(host.as_bytes()),
+        };
+        if !usable || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(ConfigError::new(
+                format!("{path}.host"),
+                "must be a lower-case name, or `*` and a lower-case suffix",
+            ));
         }
         if port == 0 {
             return Err(ConfigError::new(format!("{path}.port"), "must not be 0"));
         }
-        Ok(Some(Self { suffix: suffix.to_owned(), port }))
+        let host = match suffix {
+            Some(suffix) => Host::Below(suffix.to_owned()),
+            None => Host::Fixed(host),
+        };
+        Ok(Some(Self { host, port }))
     }
 
     /// Host and port to dial for a request with this authority; none where its host isn't below
     /// the wildcard. The port of the authority has no say.
-    pub(crate) fn apply(&self, authority: &[u8]) -> Option<(Vec<u8>, u16)> {
+    pub(crate) fn apply(&self, authority: &[u8]) -> Option<(Cow<'_, [u8]>, u16)> {
+        let suffix = match &self.host {
+            Host::Fixed(name) => return Some((name.as_bytes().into(), self.port)),
+            Host::Below(suffix) => suffix,
+        };
         let host = host::without_port(authority);
         // A name and the same with a dot are one host to dial (VH-01).
         let name = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
-        let below = name.len() > self.suffix.len() && name.ends_with(self.suffix.as_bytes());
-        (below && host::is_dialable(&name)).then_some((name, self.port))
+        let below = name.len() > suffix.len() && name.ends_with(suffix.as_bytes());
+        (below && host::is_dialable(&name)).then_some((name.into(), self.port))
     }
 }
 
@@ -41,7 +66,7 @@ mod tests {
     use super::*;
 
     fn dial(host: &str, port: u16) -> Result<Dial, String> {
-        let dial = Dial::new(Some(config::Dial { host: host.to_owned(), port }), "dial");
+        let dial = Dial::new(Some(config::Dial { host: Some(host.to_owned()), port }), "dial");
         dial.map(Option::unwrap).map_err(|error| error.to_string())
     }
 
@@ -58,11 +83,23 @@ mod tests {
         ] {
             assert_eq!(
                 rule.apply(authority.as_bytes()),
-                Some((b"a.example.com".to_vec(), 8080)),
+                Some((b"a.example.com".into(), 8080)),
                 "{authority}"
             );
         }
-        assert_eq!(rule.apply(b"a.b.example.com"), Some((b"a.b.example.com".to_vec(), 8080)));
+        assert_eq!(rule.apply(b"a.b.example.com"), Some((b"a.b.example.com".into(), 8080)));
+    }
+
+    #[test]
+    fn a_name_is_dialled_whatever_the_request_says() {
+        let rule = dial("a.example.com", 8443).unwrap();
+        for authority in ["a.example.com", "b.example.com:22", "127.0.0.1", "", "a b"] {
+            assert_eq!(
+                rule.apply(authority.as_bytes()),
+                Some((b"a.example.com".into(), 8443)),
+                "{authority}"
+            );
+        }
     }
 
     #[test]
@@ -92,8 +129,12 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
-        for bad in ["", "*", "a.example.com", "*.A", "**.a"] {
-            assert_eq!(dial(bad, 80).unwrap_err(), "dial.host: must be `*` and a lower-case suffix", "{bad}");
+        for bad in ["", "*", "A.example.com", "a b", "a:80", "*.A", "**.a"] {
+            assert_eq!(
+                dial(bad, 80).unwrap_err(),
+                "dial.host: must be a lower-case name, or `*` and a lower-case suffix",
+                "{bad}"
+            );
         }
         assert_eq!(dial("*.a", 0).unwrap_err(), "dial.port: must not be 0");
     }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{extend, socket_address};
+use super::{UNLIMITED, extend, socket_address};
 use crate::emit::type_url;
 use crate::options::{DnsFamily, EnvoyOptions};
 
-/// Hosts of a DNS cache that are remembered at a time.
-const MAX_HOSTS: u32 = 1024;
+/// Hosts of a DNS cache that are remembered at a time, where clients choose them.
+const MAX_HOSTS: usize = 1024;
 
 /// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
 /// time (LOGICAL_DNS).
@@ -55,10 +55,33 @@ fn dns_resolver(options: &EnvoyOptions) -> Value {
 /// A DNS cache of its own for each cluster that shares its hosts with no other: whoever fills
 /// one up doesn't touch the others.
 pub(in crate::emit) fn dns_cache(name: &str, options: &EnvoyOptions) -> Value {
+    cache(name, MAX_HOSTS, options)
+}
+
+/// A DNS cache for `hosts` that are all of the registry, so that there is room for every one, and
+/// none has to wait for others: clients can't choose any (DEF-11).
+pub(super) fn registry_dns_cache(name: &str, hosts: usize, options: &EnvoyOptions) -> Value {
+    // Room for the hosts of the configuration before, too; and in steps, since Envoy has settings
+    // changed only for another cache.
+    let max_hosts = (hosts + hosts / 2).next_power_of_two().max(MAX_HOSTS);
+    let mut cache = cache(&format!("{name}|{max_hosts}"), max_hosts, options);
+    extend(
+        &mut cache,
+        json!({
+            "dns_refresh_rate": options.dns_refresh_rate,
+            // As a cluster of its own, that takes any time to live.
+            "dns_min_refresh_rate": "1s",
+            "dns_cache_circuit_breaker": {"max_pending_requests": UNLIMITED},
+        }),
+    );
+    cache
+}
+
+fn cache(name: &str, max_hosts: usize, options: &EnvoyOptions) -> Value {
     json!({
         "name": name,
         "dns_lookup_family": dns_family(options),
-        "max_hosts": MAX_HOSTS,
+        "max_hosts": max_hosts,
         "typed_dns_resolver_config": dns_resolver(options),
     })
 }

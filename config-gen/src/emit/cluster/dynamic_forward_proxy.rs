@@ -2,25 +2,38 @@
 
 use serde_json::{Value, json};
 
-use super::dns::dns_cache;
+use super::dns::{dns_cache, registry_dns_cache};
 use super::http::http_protocol_options;
 use super::tls::transport_socket;
 use super::{circuit_breakers, extend, mark_external, stat_name};
 use crate::emit::{PASSTHROUGH_CLUSTER, type_url};
 use crate::options::EnvoyOptions;
-use crate::plan::Cluster;
+use crate::plan::{Cluster, Discovery};
 
 /// Name of the DNS cache for hosts outside the registry.
 const PASSTHROUGH_DNS_CACHE: &str = "passthrough";
 
+/// The DNS cache of a cluster that resolves what each request or connection is for; Envoy requires
+/// the same settings wherever it is named.
+pub(in crate::emit) fn dns_cache_of(cluster: &Cluster, options: &EnvoyOptions) -> Option<Value> {
+    match cluster.discovery {
+        Discovery::Dynamic(_) => Some(dns_cache(&cluster.name, options)),
+        Discovery::Shared { hosts } => Some(registry_dns_cache(&cluster.name, hosts, options)),
+        Discovery::StrictDns | Discovery::LogicalDns | Discovery::RacingDns | Discovery::Static => None,
+    }
+}
+
 /// Resolves the host of each request, or the server name of each connection (SE-R-07). The host is
 /// the one that the filter has allowed, and so is the port.
-pub(super) fn dynamic(cluster: &Cluster, options: &EnvoyOptions) -> Value {
-    let mut value = dynamic_forward_proxy(&cluster.name, &dns_cache(&cluster.name, options), options);
+pub(super) fn dynamic(cluster: &Cluster, dns_cache: &Value, options: &EnvoyOptions) -> Value {
+    let mut value = dynamic_forward_proxy(&cluster.name, dns_cache, options);
     extend(&mut value, json!({"typed_extension_protocol_options": http_protocol_options(cluster)}));
     mark_external(&mut value, cluster);
     if let Some(tls) = &cluster.tls {
-        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http, options)}));
+        let mut socket = transport_socket(tls, cluster.http, options);
+        // Envoy would resume the session of one host with another, whose certificate isn't checked then.
+        socket["typed_config"]["max_session_keys"] = 0.into();
+        extend(&mut value, json!({"transport_socket": socket}));
         if tls.sni.is_some() || !tls.auto_san {
             // Names that are written take the place of the host's, as on any other cluster.
             value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);

@@ -21,7 +21,7 @@ pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
     let (auto_sni, auto_san) = match &cluster.tls {
         Some(tls) => (tls.sni.is_none(), tls.auto_san),
         // Without TLS they do nothing, but Envoy asks for them here.
-        None => [matches!(cluster.discovery, Discovery::Dynamic(_)); 2].into(),
+        None => [matches!(cluster.discovery, Discovery::Dynamic(_) | Discovery::Shared { .. }); 2].into(),
     };
     if auto_sni || auto_san {
         extend(&mut options, json!({"upstream_http_protocol_options": auto_names(auto_sni, auto_san)}));

@@ -8,10 +8,9 @@ mod tls;
 
 use serde_json::{Value, json};
 
-pub(super) use dns::dns_cache;
 use dns::{dns, dns_family};
 use dynamic_forward_proxy::dynamic;
-pub(super) use dynamic_forward_proxy::{passthrough, passthrough_dns_cache};
+pub(super) use dynamic_forward_proxy::{dns_cache_of, passthrough, passthrough_dns_cache};
 use endpoints::localities;
 use http::http_protocol_options;
 use tls::transport_socket;
@@ -25,8 +24,8 @@ const UNLIMITED: u32 = u32::MAX;
 
 /// A cluster of the registry.
 pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
-    if let Discovery::Dynamic(_) = cluster.discovery {
-        return dynamic(cluster, options);
+    if let Some(dns_cache) = dns_cache_of(cluster, options) {
+        return dynamic(cluster, &dns_cache, options);
     }
     let mut value = json!({
         "name": cluster.name,
@@ -38,7 +37,7 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
             Discovery::StrictDns => dns(false, dns_family(options), options),
             Discovery::LogicalDns => dns(true, dns_family(options), options),
             Discovery::RacingDns => dns(true, "ALL", options),
-            Discovery::Static | Discovery::Dynamic(_) => json!({"type": "STATIC"}),
+            Discovery::Static | Discovery::Dynamic(_) | Discovery::Shared { .. } => json!({"type": "STATIC"}),
         },
     );
     extend(

@@ -5,32 +5,42 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
-use crate::emit::cluster::{dns_cache, passthrough_dns_cache};
+use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{Options, OutboundPolicy};
 use crate::plan::{ConnectionRoute, Discovery, Plan, Share};
 
-/// One chain for each cluster: the server names that go there (VS-TLS-05).
+/// One chain for each cluster and port that is dialled there: the server names that go there
+/// (VS-TLS-05).
 pub(super) fn sni_chains(routes: &[&ConnectionRoute], plan: &Plan, options: &Options) -> Vec<Value> {
-    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut names: BTreeMap<(&str, Option<u16>), Vec<&str>> = BTreeMap::new();
     for route in routes {
         if let ([Share { cluster, .. }], Some(name)) = (route.destinations.as_slice(), &route.server_name) {
-            names.entry(cluster).or_default().push(name);
+            let to = match plan.shared.get(cluster) {
+                Some(shared) => (shared.cluster.as_str(), Some(shared.port)),
+                None => (cluster.as_str(), None),
+            };
+            names.entry(to).or_default().push(name);
         }
     }
     names
         .into_iter()
-        .map(|(cluster, server_names)| {
-            // In the order of their names.
-            let found = plan.clusters.binary_search_by(|other| other.name.as_str().cmp(cluster));
-            let discovery = found.ok().and_then(|index| plan.clusters.get(index)).map(|it| it.discovery);
+        .map(|((name, shared_port), server_names)| {
+            let cluster = plan.cluster(name);
+            let port = match cluster.map(|cluster| cluster.discovery) {
+                Some(Discovery::Dynamic(port)) => Some(port),
+                _ => shared_port,
+            };
             let mut filters = Vec::new();
-            if let Some(Discovery::Dynamic(port)) = discovery {
-                filters.push(dial_server_name(port, &dns_cache(cluster, &options.envoy)));
+            if let (Some(port), Some(dns_cache)) =
+                (port, cluster.and_then(|cluster| dns_cache_of(cluster, &options.envoy)))
+            {
+                filters.push(dial_server_name(port, &dns_cache));
             }
-            filters.push(tcp_proxy("tls_passthrough", cluster, options));
+            filters.push(tcp_proxy("tls_passthrough", name, options));
+            let at = shared_port.map(|port| format!(" at port {port}")).unwrap_or_default();
             json!({
-                "name": format!("tls {cluster}"),
+                "name": format!("tls {name}{at}"),
                 "filter_chain_match": {"transport_protocol": "tls", "server_names": server_names},
                 "filters": filters,
             })

@@ -1,0 +1,215 @@
+//! Clusters that services share (design, section 7). A cluster of its own costs Envoy up to 300 KB
+//! for each service, most of it the TLS context; on a shared one a host that nobody calls is free.
+//!
+//! The plan is made with a cluster for each service first. What of these differ in nothing but the
+//! host that is dialled is joined here; what is left is dedicated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use portolan_engine::config::{self, Dial};
+use portolan_engine::host::is_dialable;
+
+use crate::diagnostic::Diagnostic;
+use crate::options::Clusters;
+use crate::plan::{
+    Address, Ca, Cluster, ConnectionRoute, Discovery, Endpoint, HttpVersion, Locality, RouteProfile, Share,
+    UpstreamTls,
+};
+
+/// From how many alike on `--clusters auto` has clusters shared. 100 with TLS cost 30 MB. Fewer keep
+/// their names and Istio's balancing over all addresses of a host.
+const MANY: usize = 100;
+
+/// What stands for clusters that were joined.
+#[derive(Debug, Clone, Default)]
+pub struct SharedClusters {
+    /// By the name that the dedicated cluster would have.
+    hosts: BTreeMap<String, SharedHost>,
+}
+
+/// A host on a shared cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedHost {
+    /// The shared cluster.
+    pub cluster: String,
+    /// The service's host, which is dialled.
+    pub host: String,
+    /// At this port.
+    pub port: u16,
+}
+
+impl SharedClusters {
+    /// Where what would go to `dedicated` goes.
+    pub fn get(&self, dedicated: &str) -> Option<&SharedHost> {
+        self.hosts.get(dedicated)
+    }
+
+    /// All, with the names that their dedicated clusters would have.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SharedHost)> {
+        self.hosts.iter().map(|(name, host)| (name.as_str(), host))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The dedicated cluster that a host on `cluster` stands for; the first, where a service has
+    /// several ports that lead to one.
+    pub fn dedicated(&self, cluster: &str, host: &str, port: u16) -> Option<&str> {
+        let is_it = |shared: &SharedHost| {
+            (shared.cluster.as_str(), shared.host.as_str(), shared.port) == (cluster, host, port)
+        };
+        self.hosts.iter().find(|(_, shared)| is_it(shared)).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Joins clusters, and has virtual hosts lead to what they became.
+pub(super) fn share(
+    choice: Clusters,
+    clusters: &mut Vec<Cluster>,
+    virtual_hosts: &mut [config::VirtualHost],
+    connections: &[ConnectionRoute],
+    profiles: &[RouteProfile],
+) -> (SharedClusters, Option<Diagnostic>) {
+    let least = match choice {
+        Clusters::Dedicated => return Default::default(),
+        Clusters::Auto => MANY,
+        Clusters::Shared => 1,
+    };
+    let own = needed(connections, profiles);
+    let mut groups: BTreeMap<String, Vec<(&Cluster, &str, u16)>> = BTreeMap::new();
+    for cluster in clusters.iter().filter(|cluster| !own.contains(cluster.name.as_str())) {
+        if let Some((host, port)) = only_host(cluster) {
+            groups.entry(shared_name(cluster)).or_default().push((cluster, host, port));
+        }
+    }
+    groups.retain(|_, members| members.len() >= least);
+    let mut shared = SharedClusters::default();
+    let mut joined = Vec::new();
+    let mut approximated: BTreeSet<&str> = BTreeSet::new();
+    for (name, members) in &groups {
+        let hosts: BTreeSet<(&str, u16)> = members.iter().map(|(_, host, port)| (*host, *port)).collect();
+        let Some((any, ..)) = members.first() else { continue };
+        joined.push(Cluster {
+            name: name.clone(),
+            discovery: Discovery::Shared { hosts: hosts.len() },
+            endpoints: Vec::new(),
+            ..(*any).clone()
+        });
+        for (cluster, host, port) in members {
+            if cluster.discovery == Discovery::StrictDns {
+                approximated.insert(host);
+            }
+            let host = SharedHost { cluster: name.clone(), host: (*host).to_owned(), port: *port };
+            shared.hosts.insert(cluster.name.clone(), host);
+        }
+    }
+    let note = (!approximated.is_empty()).then(|| one_address_at_a_time(&approximated, joined.len()));
+    clusters.retain(|cluster| !shared.hosts.contains_key(&cluster.name));
+    clusters.extend(joined);
+    clusters.sort_by(|one, other| one.name.cmp(&other.name));
+    for host in virtual_hosts {
+        redirect(host, &shared);
+    }
+    (shared, note)
+}
+
+/// Clusters that can't be on a shared one, whatever their settings: a mirror would dial the host of
+/// the request that it is a copy of, and a connection that is passed through the server name of the
+/// client, which has to be the host then.
+fn needed<'p>(connections: &'p [ConnectionRoute], profiles: &'p [RouteProfile]) -> BTreeSet<&'p str> {
+    let mirrors = profiles.iter().flat_map(|profile| &profile.mirrors).map(|mirror| mirror.cluster.as_str());
+    let mut names: BTreeSet<&str> = mirrors.collect();
+    for route in connections {
+        let by_its_name = match (route.destinations.as_slice(), &route.server_name) {
+            ([Share { cluster, .. }], Some(name)) => {
+                route.addresses.is_empty() && cluster.rsplit_once('|').is_some_and(|(_, host)| host == name)
+            }
+            _ => false,
+        };
+        if !by_its_name {
+            names.extend(route.destinations.iter().map(|share| share.cluster.as_str()));
+        }
+    }
+    names
+}
+
+/// The host and port that `cluster` leads to, if that is its service's own host, and if nothing but
+/// the host tells it from others: no subset, no policy, no endpoints, no names in TLS of its own.
+fn only_host(cluster: &Cluster) -> Option<(&str, u16)> {
+    // All fields: whoever adds one has to say whether it can be shared.
+    let Cluster { name, discovery, endpoints, http: _, tls, external: _ } = cluster;
+    let by_name = matches!(discovery, Discovery::StrictDns | Discovery::LogicalDns);
+    let [Endpoint { address: Address::Socket(host, port), weight: 1, locality }] = endpoints.as_slice()
+    else {
+        return None;
+    };
+    let has_plain_tls = tls.as_ref().is_none_or(|tls| {
+        let UpstreamTls { sni, subject_alt_names, auto_san, ca } = tls;
+        sni.is_none() && subject_alt_names.is_empty() && *auto_san && *ca != Ca::Unverified
+    });
+    // Without a subset.
+    let is_own = name.ends_with(&format!("||{host}"));
+    let is_name = is_dialable(host.as_bytes()) && host.parse::<IpAddr>().is_err();
+    let is_lower_case = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+    (by_name && has_plain_tls && is_own && is_name && is_lower_case && *locality == Locality::default())
+        .then_some((host.as_str(), *port))
+}
+
+/// A name that says all that the services on the cluster have in common, so that it stays when
+/// services come and go: `shared|http1|tls|external`.
+fn shared_name(cluster: &Cluster) -> String {
+    let http = match cluster.http {
+        HttpVersion::One => "http1",
+        HttpVersion::Two => "http2",
+        HttpVersion::AsClient => "http",
+    };
+    let tls = match cluster.tls.as_ref().map(|tls| &tls.ca) {
+        None => "plain".to_owned(),
+        Some(Ca::System) => "tls".to_owned(),
+        Some(Ca::File(path)) => format!("tls:{path}"),
+        Some(Ca::Unverified) => "tls:unverified".to_owned(),
+    };
+    let location = if cluster.external { "external" } else { "internal" };
+    format!("shared|{http}|{tls}|{location}")
+}
+
+/// Has the routes of `host` lead to shared clusters, and say what is dialled there.
+fn redirect(host: &mut config::VirtualHost, shared: &SharedClusters) {
+    let first = host.domains.first();
+    let dial = |target: &SharedHost| Dial {
+        // What it is without a word (config::Dial::host).
+        host: (first != Some(&target.host)).then(|| target.host.clone()),
+        port: target.port,
+    };
+    for action in host.routes.iter_mut().map(|route| &mut route.route) {
+        if let Some(target) = action.cluster.as_deref().and_then(|name| shared.get(name)) {
+            action.dial = Some(dial(target));
+            action.cluster = Some(target.cluster.clone());
+        }
+        for destination in &mut action.destinations {
+            if let Some(target) = shared.get(&destination.cluster) {
+                destination.dial = Some(dial(target));
+                destination.cluster.clone_from(&target.cluster);
+            }
+        }
+    }
+}
+
+fn one_address_at_a_time(hosts: &BTreeSet<&str>, clusters: usize) -> Diagnostic {
+    let some: Vec<String> = hosts.iter().take(3).map(|host| format!("`{host}`")).collect();
+    let more = if hosts.len() > some.len() { ", ..." } else { "" };
+    Diagnostic::note(
+        "one-address-at-a-time",
+        format!(
+            "hosts that differ in nothing but their name share a cluster, of which there are {clusters}; one address \
+             of each is taken at a time, where Istio balances over all: {} ({} in all){more}",
+            some.join(", "),
+            hosts.len(),
+        ),
+    )
+    .rule("SE-R-03")
+    .help("`--clusters dedicated` gives each service its own cluster, at 50 to 300 KB of memory each")
+}
