@@ -4,11 +4,11 @@
 
 mod bypassed;
 mod change;
+mod connections;
 mod data;
 mod lost;
 mod outcome;
 mod text;
-mod tls;
 
 use portolan_engine::config::{Config, Route, VirtualHost};
 use portolan_engine::{ConfigError, Engine, Event, Trace};
@@ -22,12 +22,12 @@ use crate::source::Span;
 
 pub use bypassed::Bypassed;
 pub use change::Change;
+pub(crate) use connections::explain_tcp;
+pub use connections::{Chain, Registered, explain as explain_tls};
 pub(crate) use data::report as report_data;
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
 pub(crate) use text::report as report_text;
-pub(crate) use tls::explain_tcp;
-pub use tls::{Chain, explain as explain_tls};
 
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -282,7 +282,7 @@ pub enum DnsFamily {
 }
 
 /// A range of addresses: `ADDRESS/LENGTH`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cidr {
     /// First address of the range.
     pub address: IpAddr,
@@ -291,6 +291,25 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// The range of one address.
+    pub fn of(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// The same range by its first address, so that equal ranges are equal.
+    pub fn normalized(self) -> Self {
+        let free = u32::from(Self::of(self.address).length - self.length);
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                IpAddr::V4((u32::from(address) & u32::MAX.checked_shl(free).unwrap_or(0)).into())
+            }
+            IpAddr::V6(address) => {
+                IpAddr::V6((u128::from(address) & u128::MAX.checked_shl(free).unwrap_or(0)).into())
+            }
+        };
+        Self { address, ..self }
+    }
+
     /// Whether `address` is in the range. IPv4 and IPv6 are apart.
     pub fn contains(self, address: IpAddr) -> bool {
         let bits = |bits: u128, longest: u8| bits.checked_shr(u32::from(longest - self.length)).unwrap_or(0);
@@ -301,6 +320,12 @@ impl Cidr {
             (IpAddr::V6(first), IpAddr::V6(other)) => bits(first.into(), 128) == bits(other.into(), 128),
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.length)
     }
 }
 
@@ -346,6 +371,12 @@ mod tests {
         assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.0"));
         assert!(holds("::/0", "1::") && holds("::1", "::1") && !holds("::/127", "::2"));
         assert!(!holds("::/0", "10.0.0.1"));
+        let normalized = |range: &str| range.parse::<Cidr>().unwrap().normalized();
+        for (written, range) in
+            [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3/0", "0.0.0.0/0"), ("1::2/16", "1::/16"), ("::1", "::1")]
+        {
+            assert_eq!(normalized(written), range.parse().unwrap());
+        }
     }
 
     #[test]

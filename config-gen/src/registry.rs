@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::options::{Options, Profile};
+use crate::options::{Cidr, Options, Profile};
 use crate::resource::service_entry::{
     Address, Endpoint, Location, Port, Protocol, ProtocolClass, Resolution,
 };
@@ -109,6 +109,29 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// The addresses and ranges that clients may dial for `port` (SE-06, SE-08, KS-07).
+    pub(crate) fn ranges(&self, port: u16) -> Vec<Cidr> {
+        let range = |address: &Address| match address {
+            Address::Ip(text) => text.parse().ok().map(Cidr::of),
+            Address::Range(range) => Some(*range),
+        };
+        match self.origin {
+            Origin::Kubernetes(service) => service.cluster_ips.iter().copied().map(Cidr::of).collect(),
+            Origin::Entry(_) => {
+                let with_port = self
+                    .members
+                    .iter()
+                    .filter(|entry| entry.ports.iter().any(|own| own.number.value == port));
+                with_port.flat_map(|entry| &entry.addresses).filter_map(|address| range(address)).collect()
+            }
+        }
+    }
+
+    /// What `port` is: listeners are made from all entries (SE-C-08).
+    pub(crate) fn definitions(&self, port: u16) -> impl Iterator<Item = &'a Port> {
+        [self.ports.get(&port), self.redefined.get(&port)].into_iter().flatten().copied()
+    }
+
     /// All IP addresses of the ServiceEntries.
     pub fn ip_addresses(&self) -> impl Iterator<Item = &'a str> {
         let addresses = self.members.iter().flat_map(|entry| &entry.addresses);
@@ -135,13 +158,6 @@ impl<'a> Service<'a> {
         let definition = self.redefined.get(&port).or_else(|| self.ports.get(&port));
         definition
             .is_some_and(|port| matches!(port.protocol.class(), ProtocolClass::Http | ProtocolClass::Sniffed))
-    }
-
-    /// Whether TLS passes on `port`, which is `definition`: listeners are made from all entries
-    /// (SE-C-08).
-    pub(crate) fn is_tls_on(&self, port: u16, definition: &Port) -> bool {
-        let is_tls = |port: &Port| port.protocol.class() == ProtocolClass::Tls;
-        is_tls(definition) || self.redefined.get(&port).is_some_and(|port| is_tls(port))
     }
 
     /// The TLS ports, where there is no other kind.

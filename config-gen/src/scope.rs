@@ -75,7 +75,8 @@ impl<'a> Scope<'a> {
             let exported = is_exported_to(&service.export_to, &service.meta, &options.client_namespace);
             for egress in chosen.map(|sidecar| sidecar.egress.as_slice()).unwrap_or_default() {
                 if exported && scope.lists_virtual_service(egress, service) {
-                    let routes = service.http.iter().flat_map(|http| &http.route);
+                    let connections = service.tls.iter().chain(&service.tcp).flat_map(|rule| &rule.route);
+                    let routes = service.http.iter().flat_map(|http| &http.route).chain(connections);
                     let routes = routes.map(|route| route.destination.host.value.clone());
                     let mirrors = service.http.iter().flat_map(HttpRoute::all_mirrors);
                     let mirrors = mirrors.map(|mirror| mirror.destination.host.value);

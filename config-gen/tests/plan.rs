@@ -287,20 +287,6 @@ fn a_rule_without_a_service_is_reported() {
     assert_eq!(found, ["unknown-destination-rule-host"]);
 }
 
-#[test]
-fn what_cannot_be_served_is_an_error_that_can_be_accepted() {
-    let tcp = entry("{name: a}", "hosts: [a.example.com], ports: [{number: 3306, name: db, protocol: TCP}]");
-    let (_, found) = plan(&tcp);
-    assert_eq!(found, ["tcp-not-supported"]);
-    let mut sources = Sources::new();
-    sources.add("in.yaml", &*tcp);
-    let read = input::read(sources, &ReadOptions::default());
-    let accepted = Options { accept: vec!["tcp-not-supported".into()], ..Options::default() };
-    let mut diagnostics = Diagnostics::new();
-    Plan::build(&read.service_entries, &[], &[], &accepted, &mut diagnostics);
-    assert!(!diagnostics.has_errors() && !diagnostics.is_empty());
-}
-
 /// The only action of a route with these fields, in a registry that has `a.example.com`.
 fn action_of(fields: &str) -> portolan_engine::config::RouteAction {
     let service = format!(

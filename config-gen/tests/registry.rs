@@ -203,9 +203,6 @@ fn ports_of_a_kubernetes_service() {
     assert!(!planned.has_cluster("outbound|87||web.default.svc.cluster.local"), "SE-P-06");
     assert!(planned.server_names(443).contains(&"web.default.svc.cluster.local"));
     assert!(planned.server_names(443).contains(&"web"));
-    // Plain TCP can't be served yet, here as elsewhere.
-    let tcp = plan(&service("{name: db}", "{ports: [{port: 3306, name: db}]}"));
-    assert_eq!(tcp.errors(), ["tcp-not-supported"]);
 }
 
 #[test]
@@ -364,10 +361,6 @@ fn no_copies_go_to_a_cluster_that_isnt_there() {
     for (more, message) in [
         (String::new(), "no service has the host `b.example.com`; no copies are sent"),
         (b(HTTP), "`b.example.com` has no port 90; no copies are sent"),
-        (
-            b(&port("TCP")),
-            "port 90 of `b.example.com` is plain TCP, which this version can't serve; no copies are sent",
-        ),
         (b(&port("UDP")), "port 90 of `b.example.com` is UDP, which has no cluster; no copies are sent"),
         (b(&format!("{nobody}, {}", port("HTTP"))), "`b.example.com` has no endpoints; no copies are sent"),
     ] {

@@ -123,15 +123,16 @@ impl Prepared {
         if let Some(host) = &test.tls {
             let chain = explain::explain_tls(plan, &self.options, host, request.port);
             let why = match &chain {
-                Chain::Registered { resource, .. } => format!("decided by: {}", resource.name),
+                Chain::Registered(chain) => format!("decided by: {}", chain.resource.name),
                 _ => "no filter chain has the server name".to_owned(),
             };
-            let mut seen = of_tls(request, &chain);
+            let mut seen = of_connection(request, &chain);
             name_dedicated(&mut seen, plan);
             return Ok((seen, why));
         }
         if !carries_http(request.port, plan, &self.options) {
-            return Ok((Seen::Closed, "no host has HTTP on this port".to_owned()));
+            let chain = explain::explain_tcp(plan, &self.options, "", request.port);
+            return Ok((of_connection(request, &chain), "no host has HTTP on this port".to_owned()));
         }
         // What Envoy would refuse is for the engine alone.
         let received = if test.runs_in(EngineKind::Envoy) { receive(request) } else { Ok(request.clone()) };
@@ -163,15 +164,12 @@ fn name_dedicated(seen: &mut Seen, plan: &Plan) {
     }
 }
 
-/// What becomes of a TLS connection: none of its bytes are touched.
-fn of_tls(request: &Request, chain: &Chain) -> Seen {
+/// What becomes of a connection that is passed through: none of its bytes are touched.
+fn of_connection(request: &Request, chain: &Chain) -> Seen {
     let (cluster, dials) = match chain {
-        Chain::Registered { cluster_missing: true, .. }
-        | Chain::Closed { .. }
-        | Chain::NotTls
-        | Chain::NotHttp
-        | Chain::NoHttp => return Seen::Closed,
-        Chain::Registered { cluster, dials, .. } => (cluster, dials.clone()),
+        Chain::Registered(chain) if chain.cluster_missing => return Seen::Closed,
+        Chain::Closed { .. } | Chain::NotTls | Chain::NotHttp | Chain::NoHttp => return Seen::Closed,
+        Chain::Registered(chain) => (&chain.cluster, chain.dials.clone()),
         Chain::Unregistered { cluster, dials } => (cluster, Some(dials.clone())),
     };
     Seen::Forwarded {

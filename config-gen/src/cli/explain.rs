@@ -212,8 +212,8 @@ impl Planned<'_> {
                 Asked::Tls { host, port } => {
                     Answer::Connection(options.profile, explain::explain_tls(plan, options, host, *port))
                 }
-                Asked::Tcp { port, .. } => {
-                    Answer::Connection(options.profile, explain::explain_tcp(plan, options, *port))
+                Asked::Tcp { target, port } => {
+                    Answer::Connection(options.profile, explain::explain_tcp(plan, options, target, *port))
                 }
             })
         };

@@ -195,14 +195,20 @@ impl Chain {
     fn json(&self, profile: Profile, sources: &Sources) -> Value {
         let closed = |reason: &str| (json!({"action": "close", "reason": reason}), Value::Null);
         let (decision, chain) = match self {
-            Self::Registered { server_name, cluster, cluster_missing, dials, resource } => (
+            Self::Registered(chain) => (
                 json!({
                     "action": "passThrough",
-                    "cluster": cluster,
-                    "clusterExists": !cluster_missing,
-                    "dials": dials,
+                    "cluster": chain.cluster,
+                    "clusterExists": !chain.cluster_missing,
+                    "destinations": chain.destinations.iter().map(Share::json).collect::<Value>(),
+                    "dials": chain.dials,
                 }),
-                json!({"serverName": server_name, "resource": resource.json(sources)}),
+                json!({
+                    "serverName": chain.server_name,
+                    "addresses": chain.addresses,
+                    "resource": chain.resource.json(sources),
+                    "rule": chain.rule.as_ref().map(|rule| rule.json(sources)),
+                }),
             ),
             Self::Unregistered { cluster, dials } => (
                 json!({"action": "passThrough", "cluster": cluster, "clusterExists": true, "dials": dials}),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::outcome::{Forwarded, Local, MILLION, Outcome, Retries, Share, address};
-use super::{Answer, Asked, Chain, Change, Explanation, Found, Lost, Named};
+use super::{Answer, Asked, Chain, Change, Explanation, Found, Lost, Named, Registered};
 use crate::options::Profile;
 use crate::source::Sources;
 
@@ -400,19 +400,7 @@ impl Chain {
         let mut out = title(Some(profile));
         let mut lines: Vec<String> = Vec::new();
         match self {
-            Self::Registered { server_name, cluster, cluster_missing, dials, resource } => {
-                let _ = writeln!(out, "TLS is passed through to {cluster}");
-                if let Some(dials) = dials {
-                    let _ = writeln!(out, "  dials: {dials}");
-                }
-                lines.push(format!(
-                    "the server name is that of chain `{server_name}`, from {}",
-                    resource.text(sources)
-                ));
-                if *cluster_missing {
-                    lines.push("there is no such cluster, so the connection is closed".to_owned());
-                }
-            }
+            Self::Registered(chain) => chain.describe(&mut out, &mut lines, sources),
             Self::Unregistered { cluster, dials } => {
                 let _ = writeln!(out, "TLS is passed through to {cluster}\n  dials: {dials}");
                 lines.push("no chain has the server name on this port".to_owned());
@@ -433,15 +421,11 @@ impl Chain {
             }
             Self::NotHttp => {
                 out.push_str("answered 400 and closed\n");
-                lines.push(
-                    "this version has no routes for TCP: what isn't TLS is taken for HTTP, whatever its address"
-                        .to_owned(),
-                );
+                lines.push("no service has TCP on this port, so its listener expects HTTP".to_owned());
             }
             Self::NoHttp => {
                 out.push_str("closed\n");
-                lines
-                    .push("this version has no routes for TCP, and no host has HTTP on this port".to_owned());
+                lines.push("no service has TCP or HTTP on this port".to_owned());
             }
         }
         out.push_str("  because\n");
@@ -449,6 +433,38 @@ impl Chain {
             let _ = writeln!(out, "    {line}");
         }
         out
+    }
+}
+
+impl Registered {
+    fn describe(&self, out: &mut String, lines: &mut Vec<String>, sources: &Sources) {
+        let kind = if self.server_name.is_some() { "TLS" } else { "TCP" };
+        let _ = writeln!(out, "{kind} is passed through to {}", self.cluster);
+        if self.destinations.len() > 1 {
+            let shares = shares(&self.destinations, "");
+            let _ = writeln!(out, "  destinations: {shares}; this one has the largest share");
+        }
+        if let Some(dials) = &self.dials {
+            let _ = writeln!(out, "  dials: {dials}");
+        }
+        let from = self.resource.text(sources);
+        lines.push(match (&self.server_name, self.addresses.as_slice()) {
+            (Some(name), []) => format!("the server name is that of chain `{name}`, from {from}"),
+            (Some(name), addresses) => {
+                format!("the server name is that of chain `{name}` for {}, from {from}", addresses.join(", "))
+            }
+            (None, []) if self.beside_http => {
+                format!("what isn't HTTP goes there, whatever its address: the port is of {from}")
+            }
+            (None, []) => format!("all connections go there, whatever their address: the port is of {from}"),
+            (None, addresses) => format!("the address is of {}, from {from}", addresses.join(", ")),
+        });
+        if let Some(rule) = &self.rule {
+            lines.push(format!("route {} is the first for this port and client", rule.text(sources)));
+        }
+        if self.cluster_missing {
+            lines.push("there is no such cluster, so the connection is closed".to_owned());
+        }
     }
 }
 

@@ -126,9 +126,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
 /// Whether `service` has a cluster on `port`, or its subset of that name, unless it is empty.
 pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16, subset: &str) -> bool {
     let Some(port) = service.ports.get(&number) else { return false };
-    if matches!(port.protocol.class(), ProtocolClass::Tcp | ProtocolClass::Udp)
-        || service.without_cluster.contains(&number)
-    {
+    if port.protocol.class() == ProtocolClass::Udp || service.without_cluster.contains(&number) {
         return false;
     }
     // What is resolved by each request has no subsets (SE-R-07).

@@ -1,28 +1,46 @@
-//! Connections that are passed through without a look inside: which cluster gets them (spec
-//! sections 3.3 and 4.10).
+//! Connections whose bytes are passed through: which clusters get them (spec sections 3.3 and 4.10).
+//!
+//! A table for each listener port: what looks like this goes there. An entry for a server name or an
+//! address belongs to the first that asks for it, as filter chains do in Istio.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashSet};
 
-use crate::names::short_forms;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::names::{expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
-use crate::plan::clusters::upstream_tls;
-use crate::plan::{Input, cluster_name};
+use crate::plan::destinations::Target;
+use crate::plan::{Input, cluster_name, clusters};
 use crate::registry::Service;
-use crate::resource::service_entry::ProtocolClass;
+use crate::resource::VirtualService;
+use crate::resource::service_entry::{Port, Protocol, ProtocolClass};
+use crate::resource::virtual_service::{ConnectionMatch, ConnectionRule, RouteDestination};
 
 /// Where connections to a listener port go that look like this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionRoute {
     /// The listener port.
     pub port: u16,
-    /// TLS with this server name, exact or `*.x` (VS-TLS-05); none: bytes of any kind.
+    /// TLS with this server name, exact or `*.x` (VS-TLS-05), or `*` for any TLS; none: bytes of
+    /// any kind.
     pub server_name: Option<String>,
     /// Only to these original destinations; empty: to all.
     pub addresses: Vec<Cidr>,
-    /// Where the bytes go.
+    /// HTTP to the same addresses goes to the filter; these are the other bytes (SE-P-07,
+    /// SE-P-09).
+    pub beside_http: bool,
+    /// Where the bytes go; one of them for each connection.
     pub destinations: Vec<Share>,
     /// The resource it stems from, such as `ServiceEntry default/a`.
     pub resource: String,
+    /// The entry of a VirtualService, such as `tls[0].match[1]`; none: the service alone.
+    pub rule: Option<String>,
+}
+
+impl ConnectionRoute {
+    /// Whether it takes all that no other route of the port does.
+    pub fn takes_the_rest(&self) -> bool {
+        self.server_name.is_none() && self.addresses.is_empty()
+    }
 }
 
 /// A cluster's share of connections.
@@ -32,6 +50,16 @@ pub struct Share {
     pub cluster: String,
     /// In proportion to the others' (VS-TLS-07).
     pub weight: u32,
+}
+
+/// What a listener knows of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knows {
+    /// The port alone: clients connect to the listener itself. What services differ by is then
+    /// the server name, and their addresses say nothing.
+    Port,
+    /// The address that the client dialled.
+    Address,
 }
 
 /// The second cluster of a service that originates TLS: for clients that speak TLS themselves
@@ -50,40 +78,450 @@ pub(super) fn needs_passthrough_cluster(
     let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
     is_tls
         && input.options.profile == Profile::Standalone
-        && upstream_tls(input, service, port, subset).is_some()
+        && clusters::upstream_tls(input, service, port, subset).is_some()
 }
 
-/// All routes: TLS ports by SNI (VS-TLS-05).
-pub(super) fn build(input: &Input<'_>) -> Vec<ConnectionRoute> {
-    let mut by_name: BTreeMap<(u16, String), (String, String)> = BTreeMap::new();
-    for service in input.registry.services() {
-        for (&port, definition) in &service.ports {
-            if service.is_tls_on(port, definition) {
-                let name = if needs_passthrough_cluster(input, service, port, "") {
-                    passthrough_cluster_name(service.host, port, "")
-                } else {
-                    cluster_name(service.host, port, "")
-                };
-                for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
-                    for server_name in server_names(input, service, host) {
-                        // A name of two services belongs to the first (VH-09, VH-10).
-                        if server_name == service.host || input.registry.own(&server_name).is_none() {
-                            let resource = service.meta().title();
-                            by_name.entry((port, server_name)).or_insert((name.clone(), resource));
-                        }
-                    }
+/// All routes of listeners that know this much, port by port. `virtual_services` are those that the
+/// client takes, in their order.
+pub(super) fn build(
+    input: &Input<'_>,
+    virtual_services: &[&VirtualService],
+    knows: Knows,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ConnectionRoute> {
+    // Oldest first, then by host (SE-21).
+    let mut services: Vec<&Service<'_>> = input.registry.services().collect();
+    services.sort_by_key(|service| service.meta().creation_timestamp);
+    let mut routes = Vec::new();
+    let mut told = HashSet::new();
+    for port in input.ports() {
+        let imported = virtual_services.iter().filter(|service| input.scope.imports(service, port));
+        let imported: Vec<&VirtualService> = imported.copied().collect();
+        let mut table = PortTable::new(input, port, knows);
+        for service in &services {
+            for definition in service.definitions(port) {
+                table.add(service, definition, &imported);
+            }
+        }
+        diagnostics.extend(
+            table
+                .findings
+                .into_iter()
+                .filter(|finding| told.insert((finding.code, finding.span, finding.message.clone()))),
+        );
+        routes.extend(table.routes);
+    }
+    routes
+}
+
+/// The routes of one listener port.
+struct PortTable<'i, 'a> {
+    input: &'i Input<'a>,
+    port: u16,
+    knows: Knows,
+    routes: Vec<ConnectionRoute>,
+    /// Server names and ranges that a route has; no range: all addresses.
+    taken: BTreeSet<(Option<String>, Option<Cidr>)>,
+    /// The protocol of the first service without an address of its own.
+    first: Option<(Protocol, &'i Service<'a>)>,
+    /// One of those services has HTTP.
+    has_http: bool,
+    findings: Vec<Diagnostic>,
+}
+
+/// An address that a service is reached at.
+#[derive(Debug, Clone, Copy)]
+enum Reached {
+    /// Any, or it isn't known.
+    Anywhere,
+    /// A listener of its own in Istio (LI-04).
+    At(Cidr),
+    /// A range.
+    Within(Cidr),
+}
+
+impl Reached {
+    /// The original destinations of a route.
+    fn addresses(self) -> Vec<Cidr> {
+        match self {
+            Self::Anywhere => Vec::new(),
+            Self::At(range) | Self::Within(range) => vec![range.normalized()],
+        }
+    }
+
+    /// Those of a route that asks for `subnets`, which come before the service's range (VS-TLS-02,
+    /// VS-TCP-03); none where they don't meet.
+    fn within(self, subnets: &[Cidr]) -> Option<Vec<Cidr>> {
+        match self {
+            Self::At(one) => subnets.iter().any(|subnet| subnet.contains(one.address)).then(|| vec![one]),
+            Self::Anywhere | Self::Within(_) => {
+                Some(subnets.iter().map(|subnet| subnet.normalized()).collect())
+            }
+        }
+    }
+}
+
+impl<'i, 'a> PortTable<'i, 'a> {
+    fn new(input: &'i Input<'a>, port: u16, knows: Knows) -> Self {
+        Self {
+            input,
+            port,
+            knows,
+            routes: Vec::new(),
+            taken: BTreeSet::new(),
+            first: None,
+            has_http: false,
+            findings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, service: &'i Service<'a>, definition: &Port, virtual_services: &[&VirtualService]) {
+        let class = definition.protocol.class();
+        if class == ProtocolClass::Udp {
+            return;
+        }
+        for reached in self.reached(service, class) {
+            if matches!(reached, Reached::Anywhere) && !self.shares_port(service, definition) {
+                continue;
+            }
+            match class {
+                ProtocolClass::Tls => self.add_tls(service, reached, virtual_services),
+                ProtocolClass::Tcp | ProtocolClass::Sniffed => {
+                    self.add_tcp(service, definition, reached, virtual_services);
+                }
+                ProtocolClass::Http => self.mark_http(),
+                ProtocolClass::Udp => {}
+            }
+        }
+    }
+
+    /// Where `service` is reached: HTTP of any address is of one listener (LI-01).
+    fn reached(&self, service: &Service<'_>, class: ProtocolClass) -> Vec<Reached> {
+        let ranges = match (self.knows, class) {
+            (Knows::Port, _) | (_, ProtocolClass::Http) => Vec::new(),
+            (Knows::Address, _) => service.ranges(self.port),
+        };
+        if ranges.is_empty() {
+            return vec![Reached::Anywhere];
+        }
+        let reached = |range: Cidr| {
+            if Cidr::of(range.address) == range { Reached::At(range) } else { Reached::Within(range) }
+        };
+        ranges.into_iter().map(reached).collect()
+    }
+
+    /// Protocols whose servers speak first share a port with no other one: the later service is
+    /// left out (SE-P-08).
+    fn shares_port(&mut self, service: &'i Service<'a>, definition: &Port) -> bool {
+        let protocol = definition.protocol.value;
+        let Some((first, owner)) = self.first else {
+            self.first = Some((protocol, service));
+            return true;
+        };
+        let speaks_first = |protocol| matches!(protocol, Protocol::Mongo | Protocol::MySql);
+        if first == protocol || !(speaks_first(first) || speaks_first(protocol)) {
+            return true;
+        }
+        let message = format!(
+            "port {} is {first} for `{}`, which leaves no room for {protocol} of `{}`",
+            self.port, owner.host, service.host
+        );
+        self.findings.push(
+            Diagnostic::warning("server-first-port-shared", message)
+                .resource(service.meta().title())
+                .at(definition.span)
+                .field("spec.ports")
+                .also(format!("`{}` has it", owner.meta().title()), owner.meta().name.span)
+                .rule("SE-P-08")
+                .help("give one of the two another port"),
+        );
+        false
+    }
+
+    /// HTTP is told from what goes to the service that takes the rest.
+    fn mark_http(&mut self) {
+        self.has_http = true;
+        for route in self.routes.iter_mut().filter(|route| route.takes_the_rest()) {
+            route.beside_http = true;
+        }
+    }
+
+    /// VS-TLS-01 to VS-TLS-05.
+    fn add_tls(&mut self, service: &'i Service<'a>, reached: Reached, virtual_services: &[&VirtualService]) {
+        let mut routed = false;
+        for (owner, rule) in rules(virtual_services, service, |owner| &owner.tls) {
+            for (index, entry) in rule.matches.iter().enumerate() {
+                if !self.applies(entry) {
+                    continue;
+                }
+                let Some(addresses) = self.addresses(owner, entry, reached) else { continue };
+                let Some(route) = self.routed(owner, rule, Some((index, entry)), addresses) else { continue };
+                routed = true;
+                for name in &entry.server_names {
+                    let name = Some(name.value.clone());
+                    self.push(ConnectionRoute { server_name: name, ..route.clone() });
+                }
+            }
+        }
+        if routed {
+            return;
+        }
+        let route = self.own(service, reached.addresses());
+        // At an address of its own the name isn't looked at (TCP-03).
+        if matches!(reached, Reached::At(_)) {
+            self.push(route);
+            return;
+        }
+        for host in std::iter::once(service.host).chain(service.aliases.iter().copied()) {
+            for name in server_names(self.input, service, host) {
+                // A name of two services belongs to the first (VH-09, VH-10).
+                if name == service.host || self.input.registry.own(&name).is_none() {
+                    self.push(ConnectionRoute { server_name: Some(name), ..route.clone() });
                 }
             }
         }
     }
-    let route = |((port, server_name), (cluster, resource))| ConnectionRoute {
-        port,
-        server_name: Some(server_name),
-        addresses: Vec::new(),
-        destinations: vec![Share { cluster, weight: 1 }],
-        resource,
+
+    /// VS-TCP-01 to VS-TCP-04.
+    fn add_tcp(
+        &mut self,
+        service: &'i Service<'a>,
+        definition: &Port,
+        reached: Reached,
+        virtual_services: &[&VirtualService],
+    ) {
+        let is_sniffed = definition.protocol.class() == ProtocolClass::Sniffed;
+        if is_sniffed && matches!(reached, Reached::Anywhere) {
+            self.mark_http();
+        }
+        let mut routes = Vec::new();
+        let mut ended = false;
+        'rules: for (owner, rule) in rules(virtual_services, service, |owner| &owner.tcp) {
+            if rule.matches.is_empty() {
+                routes.extend(self.routed(owner, rule, None, reached.addresses()));
+                ended = true;
+                break;
+            }
+            for (index, entry) in rule.matches.iter().enumerate() {
+                if !self.applies(entry) {
+                    continue;
+                }
+                let Some(addresses) = self.addresses(owner, entry, reached) else { continue };
+                routes.extend(self.routed(owner, rule, Some((index, entry)), addresses));
+                if entry.destination_subnets.is_empty() {
+                    ended = true;
+                    break 'rules;
+                }
+            }
+        }
+        if !ended {
+            routes.extend(self.own_tcp(service, definition, reached));
+        }
+        for route in routes {
+            let rest = route.takes_the_rest();
+            let beside_http = is_sniffed || (rest && self.has_http);
+            if self.push(ConnectionRoute { beside_http, ..route }) || !rest || is_sniffed {
+                continue;
+            }
+            self.report_taken(service, definition);
+        }
+    }
+
+    /// The route to `service` itself (VS-TCP-04); none where what is dialled is a name, which
+    /// plain TCP doesn't tell.
+    fn own_tcp(
+        &mut self,
+        service: &Service<'_>,
+        definition: &Port,
+        reached: Reached,
+    ) -> Option<ConnectionRoute> {
+        if clusters::dialled_port(self.input, service, self.port).is_none() {
+            return Some(self.own(service, reached.addresses()));
+        }
+        if definition.protocol.class() == ProtocolClass::Tcp {
+            let message = format!(
+                "TCP connections to port {} have no name that could be dialled below `{}`; they are closed",
+                self.port, service.host
+            );
+            self.findings.push(
+                Diagnostic::warning("no-name-to-dial", message)
+                    .resource(service.meta().title())
+                    .at(definition.span)
+                    .field("spec.ports")
+                    .rule("SE-R-01")
+                    .help("list the hosts one by one, or give the entry `endpoints`"),
+            );
+        }
+        None
+    }
+
+    /// Of two services on one port only the first is reached (SE-C-07).
+    fn report_taken(&mut self, service: &Service<'_>, definition: &Port) {
+        let Some(winner) = self.routes.iter().find(|route| route.takes_the_rest()) else { return };
+        let has_address = self.knows == Knows::Port && !service.ranges(self.port).is_empty();
+        let message = format!(
+            "connections to port {} go to {}, so none reaches `{}`",
+            self.port, winner.resource, service.host
+        );
+        let help = if has_address {
+            "give it a port of its own: a listener that clients connect to themselves doesn't learn which address they mean"
+        } else {
+            "give it a port or an address of its own"
+        };
+        self.findings.push(
+            Diagnostic::warning("tcp-port-in-use", message)
+                .resource(service.meta().title())
+                .at(definition.span)
+                .field("spec.ports")
+                .rule("SE-C-07")
+                .help(help),
+        );
+    }
+
+    /// Whether the conditions hold that don't depend on the connection; unlike those of HTTP they
+    /// are all looked at (VS-MATCH-34).
+    fn applies(&self, entry: &ConnectionMatch) -> bool {
+        let options = self.input.options;
+        entry.port.as_ref().is_none_or(|port| port.value == self.port)
+            && entry.source_labels.iter().all(|(key, value)| options.client_labels.get(key) == Some(value))
+            && entry.source_namespace.as_ref().is_none_or(|name| name.value == options.client_namespace)
+            && (entry.gateways.is_empty() || entry.gateways.iter().any(|gateway| gateway.value == "mesh"))
+    }
+
+    /// The original destinations that `entry` is for; none where there can't be any.
+    fn addresses(
+        &mut self,
+        owner: &VirtualService,
+        entry: &ConnectionMatch,
+        reached: Reached,
+    ) -> Option<Vec<Cidr>> {
+        let Some(first) = entry.destination_subnets.first() else { return Some(reached.addresses()) };
+        if self.knows == Knows::Port {
+            self.findings.push(
+                Diagnostic::warning(
+                    "original-destination-unknown",
+                    format!(
+                        "clients connect to the listener of port {} itself, so the address that they mean is not known, and this route takes none",
+                        self.port
+                    ),
+                )
+                .resource(owner.meta.title())
+                .at(first.span)
+                .field("destinationSubnets")
+                .rule("VS-TCP-03"),
+            );
+            return None;
+        }
+        let subnets: Vec<Cidr> = entry.destination_subnets.iter().map(|subnet| subnet.value).collect();
+        reached.within(&subnets)
+    }
+
+    /// A route that a VirtualService asks for; none where it leads nowhere.
+    fn routed(
+        &self,
+        owner: &VirtualService,
+        rule: &ConnectionRule,
+        entry: Option<(usize, &ConnectionMatch)>,
+        addresses: Vec<Cidr>,
+    ) -> Option<ConnectionRoute> {
+        let destinations: Vec<Share> = shares(&rule.route)
+            .map(|(route, weight)| Share { cluster: self.cluster(owner, route), weight })
+            .collect();
+        (!destinations.is_empty()).then(|| ConnectionRoute {
+            port: self.port,
+            server_name: None,
+            addresses,
+            beside_http: false,
+            destinations,
+            resource: owner.meta.title(),
+            rule: Some(name(rule, entry)),
+        })
+    }
+
+    /// The cluster of a destination, as far as there is one.
+    fn cluster(&self, owner: &VirtualService, route: &RouteDestination) -> String {
+        let target = Target::of_connection(self.input, &route.destination, &owner.meta.namespace, self.port);
+        match target.service(self.input) {
+            Some(service) => self.cluster_without_tls(service, target.port, &target.subset),
+            None => target.cluster,
+        }
+    }
+
+    /// The cluster that takes the client's own TLS, or plain TCP.
+    fn cluster_without_tls(&self, service: &Service<'_>, port: u16, subset: &str) -> String {
+        if needs_passthrough_cluster(self.input, service, port, subset) {
+            passthrough_cluster_name(service.host, port, subset)
+        } else {
+            cluster_name(service.host, port, subset)
+        }
+    }
+
+    /// The route to `service` itself (VS-TLS-05, VS-TCP-04).
+    fn own(&self, service: &Service<'_>, addresses: Vec<Cidr>) -> ConnectionRoute {
+        let cluster = self.cluster_without_tls(service, self.port, "");
+        ConnectionRoute {
+            port: self.port,
+            server_name: None,
+            addresses,
+            beside_http: false,
+            destinations: vec![Share { cluster, weight: 1 }],
+            resource: service.meta().title(),
+            rule: None,
+        }
+    }
+
+    /// Adds what of `route` is still free (VS-TLS-04, SE-C-07); says whether that is any.
+    fn push(&mut self, mut route: ConnectionRoute) -> bool {
+        let name = &route.server_name;
+        if route.addresses.is_empty() {
+            if !self.taken.insert((name.clone(), None)) {
+                return false;
+            }
+        } else {
+            let taken = &mut self.taken;
+            route.addresses.retain(|range| taken.insert((name.clone(), Some(*range))));
+            if route.addresses.is_empty() {
+                return false;
+            }
+        }
+        self.routes.push(route);
+        true
+    }
+}
+
+/// The rules of one kind of all VirtualServices for the host of `service`, in their order
+/// (VS-TLS-01, VS-TLS-09).
+fn rules<'v>(
+    virtual_services: &[&'v VirtualService],
+    service: &Service<'_>,
+    kind: impl Fn(&'v VirtualService) -> &'v [ConnectionRule],
+) -> impl Iterator<Item = (&'v VirtualService, &'v ConnectionRule)> {
+    let names = |owner: &VirtualService| {
+        let mut hosts = owner.hosts.iter().map(|host| expand(host, &owner.meta.namespace));
+        hosts.any(|host| overlaps(&host, service.host))
     };
-    by_name.into_iter().map(route).collect()
+    let owners: Vec<&VirtualService> =
+        virtual_services.iter().filter(|owner| names(owner)).copied().collect();
+    owners.into_iter().flat_map(move |owner| kind(owner).iter().map(move |rule| (owner, rule)))
+}
+
+/// The destinations of a route with their weights; of several those without a weight get nothing,
+/// and one alone has no use for it (VS-TLS-07).
+pub(super) fn shares(route: &[RouteDestination]) -> impl Iterator<Item = (&RouteDestination, u32)> {
+    let alone = route.len() == 1;
+    route.iter().filter_map(move |destination| {
+        let weight = destination.weight.as_ref().and_then(|weight| u32::try_from(weight.value).ok());
+        let weight = if alone { 1 } else { weight.unwrap_or(0) };
+        (weight > 0).then_some((destination, weight))
+    })
+}
+
+/// The place of a rule, or of one of several matches.
+pub(super) fn name(rule: &ConnectionRule, entry: Option<(usize, &ConnectionMatch)>) -> String {
+    match entry {
+        Some((index, _)) if rule.matches.len() > 1 => format!("{}.match[{index}]", rule.label),
+        _ => rule.label.clone(),
+    }
 }
 
 /// The server names by which clients mean `host` of `service`: also as an `ExternalName` service

@@ -17,9 +17,9 @@ pub(super) struct Target<'i, 'a> {
     pub(super) cluster: String,
     /// The host that is meant.
     host: String,
-    port: u16,
+    pub(super) port: u16,
     /// Of the host; empty: all of it.
-    subset: String,
+    pub(super) subset: String,
     service: Option<&'i Service<'a>>,
     /// The alias by which it was named, where that doesn't count on this listener.
     unlisted: Option<&'a KubernetesService>,
@@ -49,6 +49,24 @@ impl<'i, 'a> Target<'i, 'a> {
             unlisted: alias.filter(|_| leads_to.is_none()),
             host,
             port,
+        }
+    }
+
+    /// What `destination` of a `tls` or `tcp` route means. Left out, the port is the only one of the
+    /// service, else the listener's.
+    pub(super) fn of_connection(
+        input: &'i Input<'a>,
+        destination: &Destination,
+        namespace: &str,
+        listener: u16,
+    ) -> Self {
+        let target = Self::new(input, destination, namespace, listener);
+        let ports = target.service.map(|service| &service.ports);
+        match ports.and_then(|ports| ports.first_key_value().filter(|_| ports.len() == 1)) {
+            Some((&only, _)) if destination.port.is_none() => {
+                Self { cluster: cluster_name(&target.host, only, &target.subset), port: only, ..target }
+            }
+            _ => target,
         }
     }
 
@@ -134,9 +152,6 @@ impl<'i, 'a> Target<'i, 'a> {
         }
         let place = definition.span;
         let why = match definition.protocol.class() {
-            ProtocolClass::Tcp => {
-                format!("port {port} of `{host}` is plain TCP, which this version can't serve")
-            }
             ProtocolClass::Udp => format!("port {port} of `{host}` is UDP, which has no cluster"),
             _ if service.without_cluster.contains(port) => {
                 format!("port {port} of `{host}` is of a ServiceEntry that doesn't count")

@@ -22,6 +22,7 @@ pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 pub use shared::{SharedClusters, SharedHost};
 
+use connections::Knows;
 use portolan_engine::config;
 
 use crate::delegates;
@@ -35,8 +36,8 @@ use crate::scope::Scope;
 
 /// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
 /// and what then happens is said in the message.
-pub const ACCEPTABLE: [&str; 4] =
-    ["unknown-destination", "plaintext-to-tls-port", "tcp-not-supported", "conflicting-service-entries"];
+pub const ACCEPTABLE: [&str; 3] =
+    ["unknown-destination", "plaintext-to-tls-port", "conflicting-service-entries"];
 
 /// What the resources come to.
 #[derive(Debug)]
@@ -47,8 +48,11 @@ pub struct Plan {
     pub clusters: Vec<Cluster>,
     /// Where connections go, and what else names a service's own cluster, when services share one.
     pub shared: SharedClusters,
-    /// Connections that are passed through, by listener port.
+    /// Connections that are passed through, by listener port: on listeners that clients connect to
+    /// themselves.
     pub connections: Vec<ConnectionRoute>,
+    /// The same for connections whose original destination is known.
+    pub redirected: Vec<ConnectionRoute>,
     /// Route profiles that virtual hosts use, besides the default one.
     pub profiles: Vec<RouteProfile>,
     /// Where the virtual hosts and their routes come from.
@@ -104,11 +108,16 @@ impl Plan {
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
         endpoints::check(&input, &mut found);
-        let virtual_hosts = virtual_hosts::build(&input, &mut found);
+        let visible = virtual_hosts::visible(&input, &mut found);
+        let virtual_hosts = virtual_hosts::build(&input, &visible, &mut found);
         let mut plan = Self {
             clusters: clusters::build(&input, &mut found),
             shared: SharedClusters::default(),
-            connections: connections::build(&input),
+            connections: connections::build(&input, &visible, Knows::Port, &mut found),
+            redirected: match options.envoy.transparent {
+                Some(_) => connections::build(&input, &visible, Knows::Address, &mut found),
+                None => Vec::new(),
+            },
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
             places: Places::of(&input),
@@ -126,7 +135,8 @@ impl Plan {
 
     /// Joins clusters that differ in nothing but their host.
     fn share_clusters(&mut self, choice: Clusters, diagnostics: &mut Diagnostics) {
-        let Self { clusters, virtual_hosts, connections, profiles, .. } = self;
+        let Self { clusters, virtual_hosts, connections, redirected, profiles, .. } = self;
+        let connections = connections.iter().chain(redirected.iter());
         let (shared, note) = shared::share(choice, clusters, virtual_hosts, connections, profiles);
         self.shared = shared;
         diagnostics.extend(note);
@@ -344,17 +354,6 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                 diagnostic.resource(service.meta().title()).at(port.span).field("spec.ports")
             };
             match port.protocol.class() {
-                ProtocolClass::Tcp => diagnostics.push(
-                    about(Diagnostic::error(
-                        "tcp-not-supported",
-                        format!(
-                            "port {number} of `{}` is plain TCP, which this version can't serve",
-                            service.host
-                        ),
-                    ))
-                    .rule("SE-P-05")
-                    .help("remove the port, or leave it out with `--accept tcp-not-supported`"),
-                ),
                 ProtocolClass::Udp => diagnostics.push(
                     about(Diagnostic::warning(
                         "udp-ignored",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::plan::Input;
-use crate::plan::routes;
+use crate::plan::{connections, routes};
 use crate::source::Span;
 
 /// Places by the names that virtual hosts and routes have in the plugin config. A table beside the
@@ -70,6 +70,19 @@ impl Places {
                     // Of two routes with one name it is the first.
                     let delegate = http.origin.as_ref().map(|origin| origin.delegate.clone());
                     places.routes.entry((title.clone(), route)).or_insert(RoutePlace { span, delegate });
+                }
+            }
+            for rule in service.tls.iter().chain(&service.tcp) {
+                let several = rule.matches.len() > 1;
+                let entries = rule.matches.iter().enumerate().map(|(at, entry)| {
+                    let span = if several { entry.span } else { rule.span };
+                    (connections::name(rule, Some((at, entry))), span)
+                });
+                for (route, span) in entries.chain([(connections::name(rule, None), rule.span)]) {
+                    places
+                        .routes
+                        .entry((title.clone(), route))
+                        .or_insert(RoutePlace { span, delegate: None });
                 }
             }
         }

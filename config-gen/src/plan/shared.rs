@@ -66,12 +66,12 @@ impl SharedClusters {
 }
 
 /// Joins clusters, and has virtual hosts lead to what they became.
-pub(super) fn share(
+pub(super) fn share<'p>(
     choice: Clusters,
     clusters: &mut Vec<Cluster>,
     virtual_hosts: &mut [config::VirtualHost],
-    connections: &[ConnectionRoute],
-    profiles: &[RouteProfile],
+    connections: impl Iterator<Item = &'p ConnectionRoute>,
+    profiles: &'p [RouteProfile],
 ) -> (SharedClusters, Option<Diagnostic>) {
     let least = match choice {
         Clusters::Dedicated => return Default::default(),
@@ -119,7 +119,10 @@ pub(super) fn share(
 /// Clusters that can't be on a shared one, whatever their settings: a mirror would dial the host of
 /// the request that it is a copy of, and a connection that is passed through the server name of the
 /// client, which has to be the host then.
-fn needed<'p>(connections: &'p [ConnectionRoute], profiles: &'p [RouteProfile]) -> BTreeSet<&'p str> {
+fn needed<'p>(
+    connections: impl Iterator<Item = &'p ConnectionRoute>,
+    profiles: &'p [RouteProfile],
+) -> BTreeSet<&'p str> {
     let mirrors = profiles.iter().flat_map(|profile| &profile.mirrors).map(|mirror| mirror.cluster.as_str());
     let mut names: BTreeSet<&str> = mirrors.collect();
     for route in connections {

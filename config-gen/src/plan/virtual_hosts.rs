@@ -15,8 +15,13 @@ use crate::source::Span;
 
 /// The virtual hosts of all listener ports. Those that are alike on every port stand once and
 /// without ports.
-pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<config::VirtualHost> {
-    let services = visible(input, diagnostics);
+///
+/// `services` are those that the client takes, in their order.
+pub(super) fn build(
+    input: &Input<'_>,
+    services: &[&VirtualService],
+    diagnostics: &mut Diagnostics,
+) -> Vec<config::VirtualHost> {
     // Delegates are looked at themselves: what has its faults from there is reported once.
     let routes = services.iter().flat_map(|service| &service.http);
     let used: HashSet<Span> = routes
@@ -29,7 +34,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<con
     let mut merged: Vec<config::VirtualHost> = Vec::new();
     let mut reported = BTreeSet::new();
     for &port in &ports {
-        for mut host in PortTable::build(input, &services, port, &mut reported, diagnostics) {
+        for mut host in PortTable::build(input, services, port, &mut reported, diagnostics) {
             match merged.iter_mut().find(|other| is_same_but_ports(other, &host)) {
                 Some(other) => other.ports.push(port),
                 None => {
@@ -58,7 +63,7 @@ fn is_same_but_ports(one: &config::VirtualHost, other: &config::VirtualHost) -> 
 
 /// The VirtualServices that the client's proxy takes, in the order in which they win
 /// (VIS-02 to VIS-04).
-fn visible<'a>(input: &Input<'a>, diagnostics: &mut Diagnostics) -> Vec<&'a VirtualService> {
+pub(super) fn visible<'a>(input: &Input<'a>, diagnostics: &mut Diagnostics) -> Vec<&'a VirtualService> {
     let client = input.options.client_namespace.as_str();
     let mut services: Vec<&VirtualService> = Vec::new();
     for service in input.virtual_services {

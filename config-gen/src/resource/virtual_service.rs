@@ -6,6 +6,7 @@ use super::action::{self, DirectResponse, Fault, Headers, Redirect, RegexRewrite
 use super::read::{boolean, filled, int, labels, milliseconds, string, strings};
 use super::{Meta, Spanned};
 use crate::input::node::{Node, Value};
+use crate::options::Cidr;
 use crate::source::Span;
 
 /// A VirtualService.
@@ -22,6 +23,43 @@ pub struct VirtualService {
     pub export_to: Vec<Spanned<String>>,
     /// HTTP routes; the first whose conditions hold wins (VS-ORD-01).
     pub http: Vec<HttpRoute>,
+    /// Routes of TLS connections that are passed through (VS-TLS-01).
+    pub tls: Vec<ConnectionRule>,
+    /// Routes of TCP connections (VS-TCP-01).
+    pub tcp: Vec<ConnectionRule>,
+}
+
+/// An entry of `tls` or `tcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRule {
+    /// Its place, such as `tls[0]`.
+    pub label: String,
+    /// Alternatives; empty matches everything, which only `tcp` can have.
+    pub matches: Vec<ConnectionMatch>,
+    /// Destinations with weights.
+    pub route: Vec<RouteDestination>,
+    /// The whole entry.
+    pub span: Span,
+}
+
+/// Conditions that all must hold (VS-TLS-02, VS-TCP-03).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionMatch {
+    /// Names that the client sends in its TLS hello, in lower case; of `tls` alone, where there is
+    /// at least one (VS-TLS-03).
+    pub server_names: Vec<Spanned<String>>,
+    /// What the client dialled; empty: anything.
+    pub destination_subnets: Vec<Spanned<Cidr>>,
+    /// Port of the listener.
+    pub port: Option<Spanned<u16>>,
+    /// Labels the client must have.
+    pub source_labels: BTreeMap<String, String>,
+    /// Namespace of the client.
+    pub source_namespace: Option<Spanned<String>>,
+    /// Overrides the list of the VirtualService.
+    pub gateways: Vec<Spanned<String>>,
+    /// The whole entry.
+    pub span: Span,
 }
 
 /// An HTTP route.
@@ -251,6 +289,40 @@ pub(crate) fn read(meta: Meta, spec: &Node) -> VirtualService {
         gateways: strings(spec.get("gateways")),
         export_to: strings(spec.get("exportTo")),
         http: http.iter().enumerate().map(|(index, node)| http_route(index, node)).collect(),
+        tls: connection_rules("tls", spec),
+        tcp: connection_rules("tcp", spec),
+    }
+}
+
+fn connection_rules(kind: &str, spec: &Node) -> Vec<ConnectionRule> {
+    let rules = spec.get(kind).map(Node::items).unwrap_or_default();
+    let rule = |(index, node): (usize, &Node)| {
+        let list = |name: &str| node.get(name).map(Node::items).unwrap_or_default();
+        ConnectionRule {
+            label: format!("{kind}[{index}]"),
+            matches: list("match").iter().map(connection_match).collect(),
+            route: list("route").iter().filter_map(route_destination).collect(),
+            span: node.span,
+        }
+    };
+    rules.iter().enumerate().map(rule).collect()
+}
+
+fn connection_match(node: &Node) -> ConnectionMatch {
+    let subnets = strings(node.get("destinationSubnets")).into_iter();
+    ConnectionMatch {
+        server_names: strings(node.get("sniHosts"))
+            .into_iter()
+            .map(|name| name.map(|name| name.to_ascii_lowercase()))
+            .collect(),
+        destination_subnets: subnets
+            .filter_map(|text| Some(Spanned::new(text.parse().ok()?, text.span)))
+            .collect(),
+        port: int(node.get("port")).filter(|port| port.value != 0),
+        source_labels: labels(node.get("sourceLabels")),
+        source_namespace: filled(node.get("sourceNamespace")),
+        gateways: strings(node.get("gateways")),
+        span: node.span,
     }
 }
 

@@ -1,68 +1,187 @@
-//! Filter chains for connections that are passed through: by SNI, or by address.
+//! Filter chains for connections that are passed through: by server name, or by address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
 use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
-use crate::options::{Options, OutboundPolicy};
+use crate::options::{Cidr, Options, OutboundPolicy};
 use crate::plan::{ConnectionRoute, Discovery, Plan, Share};
 
-/// One chain for each cluster and port that is dialled there: the server names that go there
-/// (VS-TLS-05).
-pub(super) fn sni_chains(routes: &[&ConnectionRoute], plan: &Plan, options: &Options) -> Vec<Value> {
-    let mut names: BTreeMap<(&str, Option<u16>), Vec<&str>> = BTreeMap::new();
-    for route in routes {
-        if let ([Share { cluster, .. }], Some(name)) = (route.destinations.as_slice(), &route.server_name) {
-            let to = match plan.shared.get(cluster) {
-                Some(shared) => (shared.cluster.as_str(), Some(shared.port)),
-                None => (cluster.as_str(), None),
-            };
-            names.entry(to).or_default().push(name);
+/// The server name that stands for any TLS.
+const ANY_NAME: &str = "*";
+
+/// What a filter chain is for, besides server names.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Sort<'a> {
+    is_tls: bool,
+    addresses: &'a [Cidr],
+    destinations: Vec<Destination<'a>>,
+    /// Resource and place of the rule, where there is one.
+    rule: Option<(&'a str, &'a str)>,
+    beside_http: bool,
+}
+
+/// A cluster for Envoy.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Destination<'a> {
+    cluster: &'a str,
+    weight: u32,
+    /// What is dialled on a cluster that several services share.
+    shared_port: Option<u16>,
+}
+
+impl<'a> Destination<'a> {
+    fn new(share: &'a Share, plan: &'a Plan) -> Self {
+        let shared = plan.shared.get(&share.cluster);
+        Self {
+            cluster: shared.map_or(share.cluster.as_str(), |shared| shared.cluster.as_str()),
+            weight: share.weight,
+            shared_port: shared.map(|shared| shared.port),
         }
     }
-    names
-        .into_iter()
-        .map(|((name, shared_port), server_names)| {
-            let cluster = plan.cluster(name);
-            let port = match cluster.map(|cluster| cluster.discovery) {
-                Some(Discovery::Dynamic(port)) => Some(port),
-                _ => shared_port,
-            };
-            let mut filters = Vec::new();
-            if let (Some(port), Some(dns_cache)) =
-                (port, cluster.and_then(|cluster| dns_cache_of(cluster, &options.envoy)))
-            {
-                filters.push(dial_server_name(port, &dns_cache));
+}
+
+/// One chain for each thing that becomes of connections, with all server names that go there (VS-TLS-05).
+/// `routes` are of one port, and `http` are the filters that take HTTP at addresses which have other
+/// bytes as well.
+///
+/// On a listener for several ports `only_port` restricts them to this one.
+pub(super) fn registered(
+    routes: &[&ConnectionRoute],
+    http: Option<&Value>,
+    only_port: Option<u16>,
+    plan: &Plan,
+    options: &Options,
+) -> Vec<Value> {
+    let mut chains: BTreeMap<Sort<'_>, Vec<&ConnectionRoute>> = BTreeMap::new();
+    for route in routes {
+        let sort = Sort {
+            is_tls: route.server_name.is_some(),
+            addresses: &route.addresses,
+            destinations: route.destinations.iter().map(|share| Destination::new(share, plan)).collect(),
+            rule: route.rule.as_deref().map(|rule| (route.resource.as_str(), rule)),
+            beside_http: route.beside_http,
+        };
+        chains.entry(sort).or_default().push(route);
+    }
+    let mut out = Vec::new();
+    for (sort, routes) in &chains {
+        let filters = filters(sort, routes, plan, options);
+        let name = sort.name();
+        let mut conditions = conditions(only_port, sort.addresses);
+        if sort.is_tls {
+            let names: Vec<&str> = routes.iter().filter_map(|route| route.server_name.as_deref()).collect();
+            conditions["transport_protocol"] = json!("tls");
+            if !names.contains(&ANY_NAME) {
+                conditions["server_names"] = json!(names);
             }
-            filters.push(tcp_proxy("tls_passthrough", name, options));
-            let at = shared_port.map(|port| format!(" at port {port}")).unwrap_or_default();
-            json!({
-                "name": format!("tls {name}{at}"),
-                "filter_chain_match": {"transport_protocol": "tls", "server_names": server_names},
-                "filters": filters,
-            })
-        })
-        .collect()
+            out.push(chain(&name, &conditions, &filters));
+            continue;
+        }
+        out.push(chain(&name, &conditions, &filters));
+        if let (true, Some(http)) = (sort.beside_http, http) {
+            // Envoy doesn't go back to the chain above once one for plaintext is there.
+            conditions["transport_protocol"] = json!("raw_buffer");
+            out.push(chain(&format!("{name} in plaintext"), &conditions, &filters));
+            conditions["application_protocols"] = json!(["http/1.0", "http/1.1", "h2c"]);
+            let at = if sort.addresses.is_empty() { String::new() } else { format!(" beside {name}") };
+            out.push(chain(&format!("http{at}"), &conditions, http));
+        }
+    }
+    out
+}
+
+impl Sort<'_> {
+    fn name(&self) -> String {
+        let kind = if self.is_tls { "tls" } else { "tcp" };
+        if let Some((resource, rule)) = self.rule {
+            return format!("{kind} {resource} {rule}");
+        }
+        let destinations = self.destinations.iter().map(|it| match it.shared_port {
+            Some(port) => format!("{} at port {port}", it.cluster),
+            None => it.cluster.to_owned(),
+        });
+        format!("{kind} {}", destinations.collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn chain(name: &str, conditions: &Value, filters: &Value) -> Value {
+    let mut chain = json!({"name": name, "filters": filters});
+    if conditions.as_object().is_some_and(|conditions| !conditions.is_empty()) {
+        chain["filter_chain_match"] = conditions.clone();
+    }
+    chain
+}
+
+fn conditions(only_port: Option<u16>, addresses: &[Cidr]) -> Value {
+    let mut conditions = json!({});
+    if let Some(port) = only_port {
+        conditions["destination_port"] = json!(port);
+    }
+    if !addresses.is_empty() {
+        let range =
+            |range: &Cidr| json!({"address_prefix": range.address.to_string(), "prefix_len": range.length});
+        conditions["prefix_ranges"] = addresses.iter().map(range).collect();
+    }
+    conditions
+}
+
+fn filters(sort: &Sort<'_>, routes: &[&ConnectionRoute], plan: &Plan, options: &Options) -> Value {
+    let mut filters = Vec::new();
+    for Destination { cluster, shared_port, .. } in &sort.destinations {
+        let cluster = plan.cluster(cluster);
+        let port = match cluster.map(|cluster| cluster.discovery) {
+            Some(Discovery::Dynamic(port)) => Some(port),
+            _ => *shared_port,
+        };
+        let dns_cache = cluster.and_then(|cluster| dns_cache_of(cluster, &options.envoy));
+        filters.extend(port.zip(dns_cache).map(|(port, cache)| dial_server_name(port, &cache)));
+    }
+    let prefix = if sort.is_tls { "tls_passthrough" } else { "tcp_passthrough" };
+    let resources: BTreeSet<&str> = routes.iter().map(|route| route.resource.as_str()).collect();
+    let decision = match (sort.rule, resources.first()) {
+        (Some((resource, rule)), _) => format!("{prefix} {resource} {rule}"),
+        (None, Some(only)) if resources.len() == 1 => format!("{prefix} {only}"),
+        _ => prefix.to_owned(),
+    };
+    filters.push(tcp_proxy(prefix, &decision, None, &sort.destinations, options));
+    Value::Array(filters)
 }
 
 /// TLS for a server name that is not in the registry: closed and counted (OTP-04), or passed
 /// through by its name.
 pub(super) fn unknown_sni_chain(port: u16, options: &Options) -> Value {
     let filters = match options.outbound_policy() {
-        OutboundPolicy::RegistryOnly => vec![tcp_proxy("tls_refused", BLACK_HOLE_CLUSTER, options)],
+        OutboundPolicy::RegistryOnly => vec![refuse("tls_refused", "server_name_not_in_registry", options)],
         OutboundPolicy::AllowAny => vec![
             dial_server_name(options.envoy.dialled_port("", port), &passthrough_dns_cache(&options.envoy)),
-            tcp_proxy("tls_unregistered", PASSTHROUGH_CLUSTER, options),
+            tcp_proxy("tls_unregistered", "tls_unregistered", None, &to(PASSTHROUGH_CLUSTER), options),
         ],
     };
-    json!({
-        "name": "tls unknown",
-        "filter_chain_match": {"transport_protocol": "tls"},
-        "filters": filters,
-    })
+    chain("tls unknown", &json!({"transport_protocol": "tls"}), &Value::Array(filters))
+}
+
+/// Nothing is registered that could be meant: closed and counted (OTP-04).
+pub(super) fn refused_chain(options: &Options) -> Value {
+    chain("refused", &json!({}), &json!([refuse("tcp_refused", "port_not_in_registry", options)]))
+}
+
+/// What tells the beginnings of TLS and HTTP. Where the server may speak first, waiting for the client
+/// has an end.
+pub(super) fn inspectors(tls: bool, http: bool) -> Vec<Value> {
+    let inspector = |name: &str, message: &str| {
+        let message = format!("envoy.extensions.filters.listener.{name}.v3.{message}");
+        json!({
+            "name": format!("envoy.filters.listener.{name}"),
+            "typed_config": {"@type": type_url(&message)},
+        })
+    };
+    // In this order: TLS isn't HTTP.
+    let tls = tls.then(|| inspector("tls_inspector", "TlsInspector"));
+    tls.into_iter().chain(http.then(|| inspector("http_inspector", "HttpInspector"))).collect()
 }
 
 /// Has the server name resolved and dialled at `port`.
@@ -77,25 +196,50 @@ fn dial_server_name(port: u16, dns_cache: &Value) -> Value {
     })
 }
 
-pub(super) fn tcp_proxy(stat_prefix: &str, cluster: &str, options: &Options) -> Value {
-    json!({
-        "name": "envoy.filters.network.tcp_proxy",
-        "typed_config": {
-            "@type": type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
-            "stat_prefix": stat_prefix,
-            "cluster": cluster,
-            "access_log": access_log(options, &json!({
-                "start_time": "%START_TIME%",
-                "decision": stat_prefix,
-                "server_name": "%REQUESTED_SERVER_NAME%",
-                "response_flags": "%RESPONSE_FLAGS%",
-                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
-                "upstream": "%UPSTREAM_HOST%",
-                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
-                "bytes_received": "%BYTES_RECEIVED%",
-                "bytes_sent": "%BYTES_SENT%",
-                "duration": "%DURATION%",
-            }), None),
-        },
-    })
+fn to(cluster: &str) -> [Destination<'_>; 1] {
+    [Destination { cluster, weight: 1, shared_port: None }]
+}
+
+/// Closes the connection, which the counters of `decision` tell.
+fn refuse(decision: &str, reason: &str, options: &Options) -> Value {
+    tcp_proxy(decision, decision, Some(reason), &to(BLACK_HOLE_CLUSTER), options)
+}
+
+/// `stat_prefix` is one of a few, so that the statistics of any registry are as many.
+fn tcp_proxy(
+    stat_prefix: &str,
+    decision: &str,
+    reason: Option<&str>,
+    destinations: &[Destination<'_>],
+    options: &Options,
+) -> Value {
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+        "stat_prefix": stat_prefix,
+    });
+    match destinations {
+        [Destination { cluster, .. }] => config["cluster"] = json!(cluster),
+        several => {
+            let share = |it: &Destination<'_>| json!({"name": it.cluster, "weight": it.weight});
+            config["weighted_clusters"] = json!({"clusters": several.iter().map(share).collect::<Value>()});
+        }
+    }
+    config["access_log"] = Value::Array(access_log(
+        options,
+        &json!({
+            "start_time": "%START_TIME%",
+            "decision": decision,
+            "reason": reason,
+            "server_name": "%REQUESTED_SERVER_NAME%",
+            "response_flags": "%RESPONSE_FLAGS%",
+            "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+            "upstream": "%UPSTREAM_HOST%",
+            "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+            "bytes_received": "%BYTES_RECEIVED%",
+            "bytes_sent": "%BYTES_SENT%",
+            "duration": "%DURATION%",
+        }),
+        None,
+    ));
+    json!({"name": "envoy.filters.network.tcp_proxy", "typed_config": config})
 }

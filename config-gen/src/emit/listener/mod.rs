@@ -9,11 +9,9 @@ use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use access_log::access_log;
-use chains::{sni_chains, tcp_proxy, unknown_sni_chain};
 use http_connection_manager::http_connection_manager;
 
 use crate::emit::cluster::socket_address;
-use crate::emit::{BLACK_HOLE_CLUSTER, type_url};
 use crate::options::{Listen, Options, OutboundPolicy, Profile};
 use crate::plan::{ConnectionRoute, Plan};
 
@@ -21,33 +19,40 @@ use crate::plan::{ConnectionRoute, Plan};
 /// above it loses its retries.
 const BUFFER_LIMIT: u32 = 1 << 20;
 
-/// A listener: TLS connections by SNI where the registry has TLS ports on it, and HTTP.
+/// How long a listener waits for a client's first bytes where the server may be the one that speaks
+/// first.
+const FIRST_BYTES: &str = "5s";
+
+/// A listener that clients connect to themselves: TLS by its server name where the registry has TLS
+/// on the port, the TCP service of the port, and HTTP.
 pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let port = listen.port;
-    let connections: Vec<&ConnectionRoute> =
-        plan.connections.iter().filter(|route| route.port == port).collect();
-    let mut chains = Vec::new();
-    let mut listener_filters = Vec::new();
-    if !connections.is_empty() {
-        listener_filters.push(json!({
-            "name": "envoy.filters.listener.tls_inspector",
-            "typed_config": {"@type": type_url("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")},
-        }));
-        chains.extend(sni_chains(&connections, plan, options));
-        chains.push(unknown_sni_chain(port, options));
+    let routes: Vec<&ConnectionRoute> = plan.connections.iter().filter(|route| route.port == port).collect();
+    let http = match carries_http(port, plan, options) {
+        true => Some(json!([http_connection_manager(port, plan, options)?])),
+        false => None,
+    };
+    let rest = routes.iter().find(|route| route.takes_the_rest());
+    let by_name = routes.iter().any(|route| route.server_name.is_some());
+    let mut chains = chains::registered(&routes, http.as_ref(), None, plan, options);
+    if rest.is_none() {
+        if by_name && !routes.iter().any(|route| route.server_name.as_deref() == Some("*")) {
+            chains.push(chains::unknown_sni_chain(port, options));
+        }
+        chains.push(match &http {
+            Some(http) => json!({"name": "http", "filters": http}),
+            None => chains::refused_chain(options),
+        });
     }
-    chains.push(if carries_http(port, plan, options) {
-        json!({"name": "http", "filters": [http_connection_manager(port, plan, options)?]})
-    } else {
-        json!({"name": "refused", "filters": [tcp_proxy("tcp_refused", BLACK_HOLE_CLUSTER, options)]})
-    });
-    Ok(json!({
+    let inspectors = chains::inspectors(by_name, rest.is_some_and(|rest| rest.beside_http));
+    let server_may_speak_first = rest.is_some() && !inspectors.is_empty();
+    let mut listener = json!({
         "name": listener_name(port),
         // Tells the filter which port clients mean (GAP-01).
         "metadata": {"filter_metadata": {"portolan": {"port": ListenerPort::Fixed(port).to_string()}}},
         "address": socket_address(&listen.address),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
-        "listener_filters": listener_filters,
+        "listener_filters": inspectors,
         "filter_chains": chains,
         "access_log": access_log(options, &json!({
             "start_time": "%START_TIME%",
@@ -56,13 +61,22 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
             "server_name": "%REQUESTED_SERVER_NAME%",
             "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
         }), Some("NR")),
-    }))
+    });
+    if server_may_speak_first {
+        listener["listener_filters_timeout"] = json!(FIRST_BYTES);
+        listener["continue_on_listener_filters_timeout"] = json!(true);
+    }
+    Ok(listener)
 }
 
 /// Whether the listener of `port` takes HTTP. In Istio a port without HTTP services has no HTTP
 /// listener: its connections go where those of unknown hosts go (LI-05), which without the
-/// original destination takes the filter.
+/// original destination takes the filter. A port with a TCP service has HTTP only beside it (SE-P-09).
 pub(crate) fn carries_http(port: u16, plan: &Plan, options: &Options) -> bool {
+    let mut routes = plan.connections.iter();
+    if let Some(rest) = routes.find(|route| route.port == port && route.takes_the_rest()) {
+        return rest.beside_http;
+    }
     options.profile == Profile::Standalone
         || options.outbound_policy() == OutboundPolicy::AllowAny
         || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port))
