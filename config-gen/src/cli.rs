@@ -102,7 +102,8 @@ fn run(arguments: &Generate) -> Status {
     };
     let wasm = arguments.wasm_plugin();
     let files = outputs.iter().map(|output| output.render(&plan, &options, &wasm));
-    let result = files.collect::<anyhow::Result<Vec<_>>>().and_then(|files| match &arguments.output {
+    let result = files.collect::<anyhow::Result<Vec<_>>>().map(|files| files.concat());
+    let result = result.and_then(|files| match &arguments.output {
         Some(directory) => write::all(directory, &files),
         None => {
             let mut stdout = std::io::stdout().lock();

@@ -12,6 +12,7 @@
 pub mod cases;
 pub mod cli;
 pub mod connection_manager;
+pub mod credential;
 mod delegates;
 pub mod destination_rules;
 pub mod diagnostic;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::{Read, yaml};
-use crate::options::{Options, OutboundPolicy};
+use crate::options::{Options, OutboundPolicy, TlsDefaults};
 use crate::resource::action::{self, Retries};
 use crate::resource::sidecar::outbound_policy;
 use crate::resource::{Spanned, validate};
@@ -31,6 +31,8 @@ pub struct MeshConfig {
     pub connect_timeout: Option<String>,
     /// In Envoy's form (SE-R-06).
     pub dns_refresh_rate: Option<String>,
+    /// Of all TLS but the mesh's own (DR-TLS-06).
+    pub tls_defaults: TlsDefaults,
 }
 
 /// What the document is called in messages.
@@ -94,10 +96,11 @@ fn document(
     }
     let title: Arc<str> = TITLE.into();
     check::check_document(sources, &title, &MESH_CONFIG, &root, found, &mut read.field_uses);
-    let strings = |name: &str| -> Vec<String> {
-        let items = root.get(name).map(Node::items).unwrap_or_default();
-        items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
-    };
+    let strings = |name: &str| strings(&root, name);
+    let tls_defaults = root.get("tlsDefaults").map(|defaults| TlsDefaults {
+        curves: self::strings(defaults, "ecdhCurves"),
+        cipher_suites: self::strings(defaults, "cipherSuites"),
+    });
     let seconds = |name: &str| {
         let nanoseconds = duration::nanoseconds(root.get(name)?.as_str()?)?;
         let milliseconds = nanoseconds / 1_000_000;
@@ -137,7 +140,13 @@ fn document(
         default_retries,
         connect_timeout: seconds("connectTimeout"),
         dns_refresh_rate: seconds("dnsRefreshRate"),
+        tls_defaults: tls_defaults.unwrap_or_default(),
     })
+}
+
+fn strings(node: &Node, name: &str) -> Vec<String> {
+    let items = node.get(name).map(Node::items).unwrap_or_default();
+    items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 impl MeshConfig {
@@ -174,6 +183,7 @@ impl MeshConfig {
         if let Some(rate) = &self.dns_refresh_rate {
             options.envoy.dns_refresh_rate.clone_from(rate);
         }
+        options.envoy.tls_defaults.clone_from(&self.tls_defaults);
         if self.default_retries.is_some() {
             options.default_retries.clone_from(&self.default_retries);
         }

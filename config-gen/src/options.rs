@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use crate::credential::Credential;
 use crate::resource::action::Retries;
 use crate::resource::service_entry::Location;
 
@@ -84,6 +85,8 @@ pub struct Options {
     /// Codes of errors that are accepted, and so become warnings: of
     /// [`ACCEPTABLE`](crate::plan::ACCEPTABLE).
     pub accept: Vec<String>,
+    /// Files for the names in `credentialName`, and for the mesh's own certificates.
+    pub credentials: Vec<Credential>,
     /// How Envoy is set up.
     pub envoy: EnvoyOptions,
 }
@@ -104,6 +107,7 @@ impl Default for Options {
             allow_unregistered_wildcards: false,
             clusters: Clusters::default(),
             accept: Vec::new(),
+            credentials: Vec::new(),
             envoy: EnvoyOptions::default(),
         }
     }
@@ -113,6 +117,16 @@ impl Options {
     /// Whether upstreams get `x-envoy-*` headers.
     pub fn envoy_headers(&self) -> bool {
         self.envoy_headers.unwrap_or(self.profile == Profile::Istio)
+    }
+
+    /// Whether errors with this code are accepted.
+    pub fn accepts(&self, code: &str) -> bool {
+        self.accept.iter().any(|accepted| accepted == code)
+    }
+
+    /// The files of this name.
+    pub fn credential(&self, name: &str) -> Option<&Credential> {
+        self.credentials.iter().find(|credential| credential.name == name)
     }
 
     /// The outbound policy in force.
@@ -157,6 +171,8 @@ pub struct EnvoyOptions {
     /// PEM file with the certificate authorities that upstream certificates are checked
     /// against (DR-TLS-09), as Envoy finds it.
     pub ca_bundle: String,
+    /// What TLS towards upstreams may use, `meshConfig.tlsDefaults`.
+    pub tls_defaults: TlsDefaults,
     /// The filter module, as Envoy finds it.
     pub module: String,
     /// The directory of the generated files, as Envoy finds it. Empty: its working directory.
@@ -189,6 +205,7 @@ impl Default for EnvoyOptions {
             connect_timeout: "10s".to_owned(),
             dns_refresh_rate: "60s".to_owned(),
             ca_bundle: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+            tls_defaults: TlsDefaults::default(),
             module: "portolan.wasm".to_owned(),
             files_root: String::new(),
             upstream_ports: Vec::new(),
@@ -198,6 +215,15 @@ impl Default for EnvoyOptions {
             request_id: None,
         }
     }
+}
+
+/// What TLS towards upstreams may use; empty: what Envoy takes by itself (DR-TLS-06).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsDefaults {
+    /// Curves for the exchange of keys, the preferred one first.
+    pub curves: Vec<String>,
+    /// Cipher suites of TLS 1.2, the preferred one first.
+    pub cipher_suites: Vec<String>,
 }
 
 /// A listener: `PORT=ADDRESS:PORT`.

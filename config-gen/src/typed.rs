@@ -4,6 +4,7 @@
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::credential::Credential;
 use crate::input::ReadOptions;
 use crate::options::{Clusters, Options, OutboundPolicy, Profile};
 use crate::plan::ACCEPTABLE;
@@ -50,6 +51,12 @@ pub(crate) struct Meaning {
     #[arg(long)]
     originate_tls: bool,
 
+    /// Files of a `credentialName`, as Envoy finds them: DIR with tls.crt, tls.key and ca.crt, or
+    /// cert=FILE,key=FILE,cacert=FILE,crl=FILE. The name ISTIO_MUTUAL is for that mode: DIR with
+    /// cert-chain.pem, key.pem and root-cert.pem
+    #[arg(long, value_name = "NAME=DIR|FILES")]
+    credential: Vec<Credential>,
+
     /// Serve wildcard hosts that only a VirtualService names
     #[arg(long)]
     allow_unregistered_wildcards: bool,
@@ -74,6 +81,7 @@ impl Meaning {
             allow_unregistered_wildcards: self.allow_unregistered_wildcards,
             clusters: self.clusters,
             accept: self.accept.clone(),
+            credentials: self.credential.clone(),
             ..Options::default()
         }
     }

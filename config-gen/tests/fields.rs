@@ -156,6 +156,31 @@ const IN_RUST: &[(&str, &str, &str)] = &[
         "spec.trafficPolicy.portLevelSettings",
         "config-gen/tests/plan.rs::sni_and_san_follow_the_rule",
     ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.tls.clientCertificate",
+        "e2e/tests/tls.rs::a_client_certificate_is_presented",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.tls.privateKey",
+        "e2e/tests/tls.rs::a_client_certificate_is_presented",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.tls.credentialName",
+        "e2e/tests/tls.rs::renewed_client_certificates_are_noticed",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.tls.caCrl",
+        "e2e/tests/tls.rs::new_authorities_and_revocations_are_noticed",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.tls.mode: ISTIO_MUTUAL",
+        "e2e/tests/tls.rs::the_certificate_of_a_mesh_is_presented",
+    ),
     ("DestinationRule", "spec.trafficPolicy.tls", "config-gen/tests/plan.rs::sni_and_san_follow_the_rule"),
     ("WorkloadEntry", "spec.labels", "config-gen/tests/registry.rs::workload_entries_are_selected_by_labels"),
     (
@@ -346,8 +371,9 @@ impl Subject for Generated {
                 let plan = Plan::of(&read.resources(), &options, &mut more);
                 found.extend(more);
                 // The others hold the plugin config again.
-                for output in [Output::PluginConfig, Output::Envoy] {
-                    out += &output.render(&plan, &options, &WasmPluginOptions::default()).unwrap().content;
+                for output in [Output::PluginConfig, Output::Sds, Output::Envoy] {
+                    let files = output.render(&plan, &options, &WasmPluginOptions::default()).unwrap();
+                    out.extend(files.into_iter().map(|file| file.content));
                 }
             }
             for error in found.iter().filter(|finding| finding.severity == Severity::Error) {

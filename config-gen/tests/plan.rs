@@ -235,7 +235,8 @@ fn sni_and_san_follow_the_rule() {
     };
     // TV-85: DR-TLS-08, DR-TLS-09, DR-TLS-13
     let simple = with("");
-    assert_eq!((simple.sni, simple.auto_san, simple.ca), (None, true, Ca::System));
+    let system = Ca::Bundle { file: None, crl: None };
+    assert_eq!((simple.sni, simple.auto_san, simple.ca), (None, true, system));
     // TV-86: DR-TLS-14
     let fixed = with(", sni: s.example.com");
     assert_eq!(
@@ -246,7 +247,8 @@ fn sni_and_san_follow_the_rule() {
     let named = with(", subjectAltNames: [b.example.com]");
     assert_eq!((named.auto_san, named.subject_alt_names), (false, vec!["b.example.com".to_owned()]));
     // DR-TLS-10
-    assert_eq!(with(", caCertificates: /ca.pem").ca, Ca::File("/ca.pem".into()));
+    let authorities = with(", caCertificates: /ca.pem, caCrl: /crl.pem").ca;
+    assert_eq!(authorities, Ca::Bundle { file: Some("/ca.pem".into()), crl: Some("/crl.pem".into()) });
     // DR-TLS-15
     let unverified = with(", insecureSkipVerify: true");
     assert_eq!((unverified.auto_san, unverified.ca), (false, Ca::Unverified));

@@ -24,8 +24,8 @@ fn route(http: &str) -> Value {
     assert!(!read.diagnostics.has_errors(), "{}", read.diagnostics.render(&read.sources));
     let options = Options::default();
     let plan = Plan::of(&read.resources(), &options, &mut Diagnostics::new());
-    let file = Output::PluginConfig.render(&plan, &options, &WasmPluginOptions::default()).unwrap();
-    let config: Value = serde_json::from_str(&file.content).unwrap();
+    let files = Output::PluginConfig.render(&plan, &options, &WasmPluginOptions::default()).unwrap();
+    let config: Value = serde_json::from_str(&files[0].content).unwrap();
     let hosts = config["virtualHosts"].as_array().unwrap();
     let host =
         hosts.iter().find(|host| host["name"] == "VirtualService default/a" && host["ports"] == json!([80]));

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    SerialNumber, date_time_ymd,
 };
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -24,6 +25,7 @@ pub struct Ca {
 #[derive(Debug, Clone)]
 pub struct Identity {
     names: Vec<String>,
+    serial: u64,
     certificate_pem: String,
     key_pem: String,
     certified: Arc<CertifiedKey>,
@@ -68,14 +70,37 @@ impl Ca {
         fs::write(path, self.bundle_pem()).with_context(|| format!("write {}", path.display()))
     }
 
+    /// A list of certificates that are not to be trusted any more, as PEM.
+    pub fn revoke(&self, identities: &[&Identity]) -> Result<String> {
+        let time = date_time_ymd(2020, 1, 1);
+        let revoked = |identity: &&Identity| RevokedCertParams {
+            serial_number: SerialNumber::from(identity.serial),
+            revocation_time: time,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: time,
+            next_update: date_time_ymd(2200, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: identities.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
+    }
+
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
     }
 
     fn sign(&self, names: &[&str], adjust: impl FnOnce(&mut CertificateParams)) -> Result<Identity> {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names.clone())?;
         params.distinguished_name = common_name(names.first().map_or("nobody", String::as_str));
+        params.serial_number = Some(SerialNumber::from(serial));
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -87,6 +112,7 @@ impl Ca {
             any_supported_type(&PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))?;
         Ok(Identity {
             names,
+            serial,
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
             certified: Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)),
@@ -111,6 +137,12 @@ impl Identity {
     #[must_use]
     pub fn key_pem(&self) -> &str {
         &self.key_pem
+    }
+
+    /// The certificate, as it is sent.
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        self.certified.cert.first().map(AsRef::as_ref).unwrap_or_default()
     }
 
     /// Writes `<stem>.crt` and `<stem>.key` (PEM) to a directory; returns the

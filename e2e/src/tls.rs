@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::ca::{Ca, Identity};
@@ -17,6 +18,8 @@ pub(crate) struct TlsSettings {
     pub(crate) fallback: Option<Identity>,
     pub(crate) alpn: Option<Vec<Vec<u8>>>,
     pub(crate) client_roots: Option<RootCertStore>,
+    /// `1.2` or `1.3`; none: both.
+    pub(crate) version: Option<String>,
 }
 
 impl TlsSettings {
@@ -32,8 +35,14 @@ impl TlsSettings {
     /// Builds the configuration; every SNI asked for goes to `hellos`.
     pub(crate) fn build(self, hellos: Arc<Hellos>) -> Result<ServerConfig> {
         let provider = Arc::new(default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
+        let versions = match self.version.as_deref() {
+            None => rustls::DEFAULT_VERSIONS,
+            Some("1.2") => &[&TLS12],
+            Some("1.3") => &[&TLS13],
+            Some(other) => bail!("there is no TLS {other} here"),
+        };
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
         let builder = match self.client_roots {
             Some(roots) => builder.with_client_cert_verifier(
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?,

@@ -39,6 +39,8 @@ pub struct SeenRequest {
     pub sni: Option<String>,
     /// Whether it came over TLS.
     pub tls: bool,
+    /// The certificate that the client presented.
+    pub client_certificate: Option<Vec<u8>>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub version: String,
 }
@@ -218,6 +220,12 @@ impl UpstreamBuilder {
     /// (HTTP/2 is recognised by how it begins, with or without TLS.)
     pub fn alpn(mut self, protocols: &[&str]) -> Self {
         self.tls.alpn = Some(protocols.iter().map(|name| name.as_bytes().to_vec()).collect());
+        self
+    }
+
+    /// Speaks this version of TLS only: `1.2` or `1.3`.
+    pub fn tls_version(mut self, version: &str) -> Self {
+        self.tls.version = Some(version.to_owned());
         self
     }
 

@@ -350,6 +350,7 @@ impl Generate {
                 connect_timeout: EnvoyOptions::default().connect_timeout,
                 dns_refresh_rate: EnvoyOptions::default().dns_refresh_rate,
                 ca_bundle: envoy.ca_bundle.clone(),
+                tls_defaults: EnvoyOptions::default().tls_defaults,
                 module: envoy.module.clone(),
                 files_root: envoy.files_root.clone(),
                 upstream_ports: envoy.upstream_port.clone(),
@@ -425,6 +426,7 @@ value_enum!(Format:
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,
     "ecds" "the file from which Envoy discovers the filter" => Output::Ecds,
+    "sds" "the files from which Envoy discovers certificates" => Output::Sds,
     "envoy" "Envoy's bootstrap" => Output::Envoy,
     "wasmplugin" "the resource for an Istio mesh" => Output::WasmPlugin,
 );

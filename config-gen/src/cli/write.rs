@@ -12,7 +12,7 @@ use crate::emit::File;
 pub(super) fn all(directory: &Path, files: &[File]) -> anyhow::Result<()> {
     let mut aside = Aside(Vec::new());
     for file in files {
-        let target = directory.join(file.path);
+        let target = directory.join(&file.path);
         let parent = target.parent().unwrap_or(directory);
         fs::create_dir_all(parent)
             .with_context(|| format!("can't create directory `{}`", parent.display()))?;

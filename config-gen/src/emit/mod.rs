@@ -5,6 +5,7 @@ mod cluster;
 mod ecds;
 pub(crate) mod guard;
 pub(crate) mod listener;
+mod secret;
 mod wasm_plugin;
 
 pub(crate) use bootstrap::clusters;
@@ -13,14 +14,14 @@ pub use wasm_plugin::WasmPluginOptions;
 use portolan_engine::config;
 use serde_json::Value;
 
-use crate::options::{Options, OutboundPolicy};
+use crate::options::{EnvoyOptions, Options, OutboundPolicy};
 use crate::plan::Plan;
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Relative to the output directory, with `/`.
-    pub path: &'static str,
+    pub path: String,
     /// The whole content.
     pub content: String,
 }
@@ -34,33 +35,42 @@ pub enum Output {
     Envoy,
     /// The file from which Envoy discovers the filter with its config.
     Ecds,
+    /// The files from which Envoy discovers client certificates and authorities; none without them.
+    Sds,
     /// The resource that loads the filter in an Istio mesh.
     WasmPlugin,
 }
 
 impl Output {
     /// All, in the order in which files are written.
-    pub const ALL: [Self; 4] = [Self::PluginConfig, Self::Ecds, Self::Envoy, Self::WasmPlugin];
+    pub const ALL: [Self; 5] = [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::WasmPlugin];
 
-    /// Where the file stands below the output directory.
+    /// Where the file stands below the output directory, or the folder of several.
     pub const fn path(self) -> &'static str {
         match self {
             Self::PluginConfig => "plugin-config.json",
             Self::Envoy => "envoy.yaml",
             Self::Ecds => "envoy.d/ecds/portolan.json",
+            Self::Sds => "envoy.d/sds",
             Self::WasmPlugin => "wasm-plugin.yaml",
         }
     }
 
-    /// The file's content.
-    pub fn render(self, plan: &Plan, options: &Options, wasm: &WasmPluginOptions) -> anyhow::Result<File> {
+    /// The files of this output.
+    pub fn render(
+        self,
+        plan: &Plan,
+        options: &Options,
+        wasm: &WasmPluginOptions,
+    ) -> anyhow::Result<Vec<File>> {
         let content = match self {
             Self::PluginConfig => plan.proxy_config(options).to_json()?,
             Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
             Self::Ecds => ecds::response(&plan.proxy_config(options), options)?,
+            Self::Sds => return secret::files(plan, &options.envoy),
             Self::WasmPlugin => yaml(&wasm_plugin::header(plan), &wasm_plugin::wasm_plugin(plan, wasm)?)?,
         };
-        Ok(File { path: self.path(), content })
+        Ok(vec![File { path: self.path().to_owned(), content }])
     }
 }
 
@@ -99,6 +109,14 @@ pub(crate) fn outbound_traffic_policy(options: &Options) -> config::OutboundTraf
                 .map(|entry| (entry.port, entry.dialled))
                 .collect(),
         },
+    }
+}
+
+/// A generated file as Envoy finds it.
+pub(crate) fn in_files_root(options: &EnvoyOptions, path: &str) -> String {
+    match options.files_root.trim_end_matches('/') {
+        "" => path.to_owned(),
+        root => format!("{root}/{path}"),
     }
 }
 

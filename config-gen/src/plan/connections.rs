@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
 use crate::plan::destinations::Target;
+use crate::plan::tls::upstream_tls;
 use crate::plan::{Input, cluster_name, clusters};
 use crate::registry::Service;
 use crate::resource::VirtualService;
@@ -78,7 +79,7 @@ pub(super) fn needs_passthrough_cluster(
     let is_tls = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
     is_tls
         && input.options.profile == Profile::Standalone
-        && clusters::upstream_tls(input, service, port, subset).is_some()
+        && upstream_tls(input, service, port, subset).is_some()
 }
 
 /// All routes of listeners that know this much, port by port. `virtual_services` are those that the

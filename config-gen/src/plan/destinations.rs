@@ -5,6 +5,7 @@ use portolan_engine::config::Dial;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
+use crate::plan::tls::upstream_tls;
 use crate::plan::{Input, cluster_name, clusters};
 use crate::registry::Service;
 use crate::resource::service_entry::{ProtocolClass, Resolution};
@@ -89,8 +90,7 @@ impl<'i, 'a> Target<'i, 'a> {
 
     /// Whether requests leave the SNI to the cluster.
     pub(super) fn has_auto_sni(&self, input: &Input<'_>) -> bool {
-        let tls =
-            self.service.and_then(|service| clusters::upstream_tls(input, service, self.port, &self.subset));
+        let tls = self.service.and_then(|service| upstream_tls(input, service, self.port, &self.subset));
         tls.is_some_and(|tls| tls.sni.is_none())
     }
 
@@ -216,7 +216,7 @@ pub(super) fn check(
         );
     }
     let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
-    if is_tls && clusters::upstream_tls(input, service, *port, &target.subset).is_none() {
+    if is_tls && upstream_tls(input, service, *port, &target.subset).is_none() {
         let message = format!("plaintext HTTP would go to port {port} of `{host}`, which expects TLS");
         let diagnostic = match input.options.profile {
             Profile::Standalone => Diagnostic::error("plaintext-to-tls-port", message),

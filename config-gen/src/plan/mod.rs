@@ -10,17 +10,19 @@ pub(crate) mod profiles;
 pub(crate) mod retries;
 mod routes;
 mod shared;
+mod tls;
 mod virtual_hosts;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use clusters::{Ca, Cluster, Discovery, HttpVersion, UpstreamTls};
+pub use clusters::{Cluster, Discovery, HttpVersion};
 pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 pub use shared::{SharedClusters, SharedHost};
+pub use tls::{Ca, UpstreamTls};
 
 use connections::Knows;
 use portolan_engine::config;
@@ -36,8 +38,12 @@ use crate::scope::Scope;
 
 /// Codes of errors that can be accepted with [`Options::accept`]: what Istio would go on with,
 /// and what then happens is said in the message.
-pub const ACCEPTABLE: [&str; 3] =
-    ["unknown-destination", "plaintext-to-tls-port", "conflicting-service-entries"];
+pub const ACCEPTABLE: [&str; 4] = [
+    "unknown-destination",
+    "plaintext-to-tls-port",
+    "conflicting-service-entries",
+    "credential-without-files",
+];
 
 /// What the resources come to.
 #[derive(Debug)]
@@ -236,7 +242,7 @@ impl Input<'_> {
 
     /// Whether `service` has a cluster on `port` that originates TLS.
     pub(crate) fn originates_tls(&self, service: &Service<'_>, port: u16) -> bool {
-        clusters::upstream_tls(self, service, port, "").is_some()
+        tls::upstream_tls(self, service, port, "").is_some()
     }
 
     /// The port that plaintext HTTP for a service with only TLS ports goes to: the single

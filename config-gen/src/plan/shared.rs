@@ -150,8 +150,9 @@ fn only_host(cluster: &Cluster) -> Option<(&str, u16)> {
         return None;
     };
     let has_plain_tls = tls.as_ref().is_none_or(|tls| {
-        let UpstreamTls { sni, subject_alt_names, auto_san, ca } = tls;
-        sni.is_none() && subject_alt_names.is_empty() && *auto_san && *ca != Ca::Unverified
+        let UpstreamTls { sni, subject_alt_names, auto_san, ca, identity, mesh } = tls;
+        let names = sni.is_none() && subject_alt_names.is_empty() && *auto_san;
+        names && matches!(ca, Ca::Bundle { crl: None, .. }) && identity.is_none() && !mesh
     });
     // Without a subset.
     let is_own = name.ends_with(&format!("||{host}"));
@@ -171,8 +172,8 @@ fn shared_name(cluster: &Cluster) -> String {
     };
     let tls = match cluster.tls.as_ref().map(|tls| &tls.ca) {
         None => "plain".to_owned(),
-        Some(Ca::System) => "tls".to_owned(),
-        Some(Ca::File(path)) => format!("tls:{path}"),
+        Some(Ca::Bundle { file: None, .. }) => "tls".to_owned(),
+        Some(Ca::Bundle { file: Some(path), .. }) => format!("tls:{path}"),
         Some(Ca::Unverified) => "tls:unverified".to_owned(),
     };
     let location = if cluster.external { "external" } else { "internal" };

@@ -113,8 +113,16 @@ pub struct TlsSettings {
     pub sni: Option<Spanned<String>>,
     /// Names of which the certificate must carry one (DR-TLS-11).
     pub subject_alt_names: Vec<Spanned<String>>,
+    /// Certificate that is presented (DR-TLS-04).
+    pub client_certificate: Option<Spanned<String>>,
+    /// Its key.
+    pub private_key: Option<Spanned<String>>,
     /// CA bundle in place of the system's (DR-TLS-10).
     pub ca_certificates: Option<Spanned<String>>,
+    /// What these authorities have revoked (DR-TLS-10).
+    pub ca_crl: Option<Spanned<String>>,
+    /// A secret in place of all these files (DR-TLS-16, DR-TLS-17).
+    pub credential_name: Option<Spanned<String>>,
     /// Verifies nothing (DR-TLS-15); absence is false.
     pub insecure_skip_verify: Option<Spanned<bool>>,
     /// The whole block.
@@ -215,7 +223,11 @@ fn tls(node: &Node) -> TlsSettings {
         mode,
         sni: filled(node.get("sni")),
         subject_alt_names: strings(node.get("subjectAltNames")),
+        client_certificate: filled(node.get("clientCertificate")),
+        private_key: filled(node.get("privateKey")),
         ca_certificates: filled(node.get("caCertificates")),
+        ca_crl: filled(node.get("caCrl")),
+        credential_name: filled(node.get("credentialName")),
         insecure_skip_verify: boolean(node.get("insecureSkipVerify")),
         span: node.span,
     }

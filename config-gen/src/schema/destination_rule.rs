@@ -53,26 +53,17 @@ const PORT_SELECTOR: Object = object(&[field("number", PORT_NUMBER).required().r
 
 const TLS: Object = object(&[
     field("mode", Ty::Enum(TLS_MODES)).default("DISABLE").rule("DR-TLS-03"),
-    field("clientCertificate", STRING).refused(CLIENT_CERTIFICATE).rule("DR-TLS-04"),
-    field("privateKey", STRING).refused(CLIENT_CERTIFICATE).rule("DR-TLS-04"),
+    field("clientCertificate", STRING).rule("DR-TLS-04"),
+    field("privateKey", STRING).rule("DR-TLS-04"),
     field("caCertificates", STRING).rule("DR-TLS-10"),
-    field("caCrl", STRING).refused("revoked certificates would be accepted").rule("DR-TLS-10"),
-    field("credentialName", STRING)
-        .refused("secrets of Kubernetes can't be read here, and Istio's sidecar would send plaintext; name files instead")
-        .rule("DR-TLS-16"),
+    field("caCrl", STRING).rule("DR-TLS-10"),
+    field("credentialName", STRING).rule("DR-TLS-16"),
     field("subjectAltNames", STRINGS).rule("DR-TLS-11"),
     field("sni", STRING).rule("DR-TLS-07"),
     field("insecureSkipVerify", Ty::Bool).rule("DR-TLS-15"),
 ]);
 
-const CLIENT_CERTIFICATE: &str = "client certificates are not presented";
-
-const TLS_MODES: &[Choice] = &[
-    choice("DISABLE"),
-    choice("SIMPLE"),
-    choice("MUTUAL").refused(CLIENT_CERTIFICATE),
-    choice("ISTIO_MUTUAL").refused("there are no mesh certificates outside a mesh"),
-];
+const TLS_MODES: &[Choice] = &[choice("DISABLE"), choice("SIMPLE"), choice("MUTUAL"), choice("ISTIO_MUTUAL")];
 
 const SUBSET: Object = object(&[
     field("name", STRING).required().rule("DR-11"),

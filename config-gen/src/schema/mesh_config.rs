@@ -22,7 +22,7 @@ pub(crate) const MESH_CONFIG: Object = object(&[
         .rule("DR-TP-03"),
     field("serviceEntryVisibility", Ty::Any).refused("labels of namespaces are not known").rule("VIS-01"),
     field("discoverySelectors", Ty::Any).refused("labels of namespaces are not known"),
-    field("tlsDefaults", Ty::Any).refused("it changes TLS towards upstreams").rule("DR-TLS-06"),
+    field("tlsDefaults", Ty::Object(&TLS_DEFAULTS)).rule("DR-TLS-06"),
     field("tcpKeepalive", Ty::Any).refused("keep-alive is not set on upstream connections").rule("DR-CP-03"),
     field("h2UpgradePolicy", Ty::Enum(UPGRADES)).rule("DR-CP-09"),
     field("pathNormalization", Ty::Any).refused("only Istio's default normalization is set up").rule("LI-06"),
@@ -63,6 +63,12 @@ pub(crate) const MESH_CONFIG: Object = object(&[
     field("serviceSettings", Ty::Any).ignored("it concerns several clusters"),
     field("serviceScopeConfigs", Ty::Any).ignored("it concerns several clusters"),
     field("thriftConfig", Ty::Any).ignored(PROXY),
+]);
+
+const TLS_DEFAULTS: Object = object(&[
+    field("ecdhCurves", STRINGS).rule("DR-TLS-06"),
+    field("cipherSuites", STRINGS).rule("DR-TLS-06"),
+    field("minProtocolVersion", STRING).ignored("Istio takes only curves and cipher suites from here"),
 ]);
 
 const POLICY: Object = object(&[

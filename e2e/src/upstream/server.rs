@@ -38,6 +38,7 @@ pub(super) struct Shared {
 struct Peer {
     tls: bool,
     sni: Option<String>,
+    client_certificate: Option<Vec<u8>>,
 }
 
 impl Shared {
@@ -93,11 +94,18 @@ async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, shared: Ar
         acceptor => acceptor,
     };
     let Some(acceptor) = acceptor else {
-        return serve(stream, Peer { tls: false, sni: None }, shared).await;
+        let peer = Peer { tls: false, sni: None, client_certificate: None };
+        return serve(stream, peer, shared).await;
     };
     if let Ok(stream) = acceptor.accept(stream).await {
-        let sni = stream.get_ref().1.server_name().map(str::to_owned);
-        serve(stream, Peer { tls: true, sni }, shared).await;
+        let (_, session) = stream.get_ref();
+        let presented = session.peer_certificates().and_then(<[_]>::first);
+        let peer = Peer {
+            tls: true,
+            sni: session.server_name().map(str::to_owned),
+            client_certificate: presented.map(|certificate| certificate.to_vec()),
+        };
+        serve(stream, peer, shared).await;
     }
 }
 
@@ -161,6 +169,7 @@ async fn see(request: Request<Incoming>, peer: &Peer, name: &Arc<str>) -> Result
         body: body.collect().await?.to_bytes(),
         sni: peer.sni.clone(),
         tls: peer.tls,
+        client_certificate: peer.client_certificate.clone(),
         version: format!("{:?}", head.version),
     })
 }

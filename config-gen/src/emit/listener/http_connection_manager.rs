@@ -7,7 +7,7 @@ use super::listener_name;
 use super::route_config::route_config;
 use crate::emit::cluster::passthrough_dns_cache;
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
-use crate::emit::{Output, guard, type_url};
+use crate::emit::{Output, guard, in_files_root, type_url};
 use crate::options::{Options, OutboundPolicy, Profile};
 use crate::plan::Plan;
 
@@ -53,14 +53,14 @@ pub(super) fn http_connection_manager(port: u16, plan: &Plan, options: &Options)
 
 fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
     let directory =
-        in_files_root(options, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
+        in_files_root(&options.envoy, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
     let mut filters = vec![json!({
         "name": FILTER_NAME,
         "config_discovery": {
             "config_source": {
                 "resource_api_version": "V3",
                 "path_config_source": {
-                    "path": in_files_root(options, Output::Ecds.path()),
+                    "path": in_files_root(&options.envoy, Output::Ecds.path()),
                     "watched_directory": {"path": directory},
                 },
             },
@@ -99,11 +99,4 @@ fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
         },
     }));
     Ok(filters)
-}
-
-fn in_files_root(options: &Options, path: &str) -> String {
-    match options.envoy.files_root.trim_end_matches('/') {
-        "" => path.to_owned(),
-        root => format!("{root}/{path}"),
-    }
 }

@@ -106,11 +106,7 @@ mod tests {
                 (&case("{}"), &["error empty-policy VAL-DR-03"]),
                 (&case("{tls: {mode: SIMPLE}}"), &[]),
                 (&case("{tls: {mode: simple}}"), &["error invalid-value VAL-CRD-04"]),
-                (
-                    &case("{tls: {mode: MUTUAL, credentialName: x}}"),
-                    &["error not-supported DR-TLS-03", "error not-supported DR-TLS-16"],
-                ),
-                (&case("{tls: {mode: SIMPLE, credentialName: x}}"), &["error not-supported DR-TLS-16"]),
+                (&case("{tls: {mode: MUTUAL, credentialName: x}}"), &[]),
                 (&case("{portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]}"), &[]),
                 (&case("{portLevelSettings: [{port: {number: 443}}]}"), &["error empty-policy VAL-DR-03"]),
                 (&case("{portLevelSettings: [{tls: {mode: SIMPLE}}]}"), &["error missing-field VAL-DR-03"]),
