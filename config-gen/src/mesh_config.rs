@@ -5,15 +5,16 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::Node;
 use crate::input::{Read, yaml};
-use crate::options::{Options, OutboundPolicy, TlsDefaults};
+use crate::options::{MeshDefaults, Options, OutboundPolicy, TlsDefaults};
 use crate::resource::action::{self, Retries};
+use crate::resource::destination_rule::{connection_pool, load_balancer, outlier_detection};
 use crate::resource::sidecar::outbound_policy;
 use crate::resource::{Spanned, validate};
 use crate::schema::{MESH_CONFIG, check, duration};
 use crate::source::{FileId, Sources};
 
 /// What is taken from a MeshConfig; absence leaves Istio's defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeshConfig {
     /// Present without a mode it is `REGISTRY_ONLY` (OTP-02).
     pub outbound_policy: Option<OutboundPolicy>,
@@ -31,6 +32,8 @@ pub struct MeshConfig {
     pub connect_timeout: Option<String>,
     /// In Envoy's form (SE-R-06).
     pub dns_refresh_rate: Option<String>,
+    /// Of clusters that say nothing (DR-TP-03).
+    pub clusters: MeshDefaults,
     /// Of all TLS but the mesh's own (DR-TLS-06).
     pub tls_defaults: TlsDefaults,
 }
@@ -140,8 +143,21 @@ fn document(
         default_retries,
         connect_timeout: seconds("connectTimeout"),
         dns_refresh_rate: seconds("dnsRefreshRate"),
+        clusters: clusters(&root),
         tls_defaults: tls_defaults.unwrap_or_default(),
     })
+}
+
+fn clusters(root: &Node) -> MeshDefaults {
+    let policy = root.get("defaultTrafficPolicy");
+    let of_policy = |name: &str| policy.and_then(|policy| policy.get(name));
+    MeshDefaults {
+        connection_pool: of_policy("connectionPool").map(connection_pool::read),
+        outlier_detection: of_policy("outlierDetection").map(outlier_detection::read),
+        keepalive: root.get("tcpKeepalive").map(connection_pool::keepalive),
+        h2_upgrade: root.get("h2UpgradePolicy").and_then(Node::as_str) == Some("UPGRADE"),
+        locality: root.get("localityLbSetting").map(load_balancer::locality),
+    }
 }
 
 fn strings(node: &Node, name: &str) -> Vec<String> {
@@ -183,6 +199,7 @@ impl MeshConfig {
         if let Some(rate) = &self.dns_refresh_rate {
             options.envoy.dns_refresh_rate.clone_from(rate);
         }
+        options.mesh.clone_from(&self.clusters);
         options.envoy.tls_defaults.clone_from(&self.tls_defaults);
         if self.default_retries.is_some() {
             options.default_retries.clone_from(&self.default_retries);

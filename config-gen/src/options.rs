@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::credential::Credential;
+use crate::plan::Locality;
 use crate::resource::action::Retries;
+use crate::resource::destination_rule::{ConnectionPool, Keepalive, LocalitySetting, OutlierDetection};
 use crate::resource::service_entry::Location;
 
 /// Whose reading of the resources counts where the two differ (design, section 3).
@@ -63,6 +65,11 @@ pub struct Options {
     pub root_namespace: String,
     /// Labels of the client (VS-MATCH-31).
     pub client_labels: BTreeMap<String, String>,
+    /// Where the client stands; none: it isn't known, so that localities make no difference
+    /// (DR-LB-12).
+    pub client_locality: Option<Locality>,
+    /// What the mesh says of clusters.
+    pub mesh: MeshDefaults,
     /// Default: `REGISTRY_ONLY` in profile standalone, `ALLOW_ANY` in profile istio (OTP-02).
     pub outbound_policy: Option<OutboundPolicy>,
     /// Retries of routes that say nothing, `meshConfig.defaultHttpRetryPolicy`. Default: Istio's
@@ -91,6 +98,21 @@ pub struct Options {
     pub envoy: EnvoyOptions,
 }
 
+/// What the mesh says of all clusters; a DestinationRule comes before it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MeshDefaults {
+    /// `defaultTrafficPolicy.connectionPool` (DR-TP-03).
+    pub connection_pool: Option<ConnectionPool>,
+    /// `defaultTrafficPolicy.outlierDetection` (DR-TP-03).
+    pub outlier_detection: Option<OutlierDetection>,
+    /// `tcpKeepalive` (DR-CP-03).
+    pub keepalive: Option<Keepalive>,
+    /// `h2UpgradePolicy: UPGRADE` (DR-CP-09).
+    pub h2_upgrade: bool,
+    /// `localityLbSetting` (DR-LB-12).
+    pub locality: Option<LocalitySetting>,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -99,6 +121,8 @@ impl Default for Options {
             client_namespace_given: true,
             root_namespace: ROOT_NAMESPACE.to_owned(),
             client_labels: BTreeMap::new(),
+            client_locality: None,
+            mesh: MeshDefaults::default(),
             outbound_policy: None,
             default_retries: None,
             default_location: None,

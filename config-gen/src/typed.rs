@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use crate::credential::Credential;
 use crate::input::ReadOptions;
 use crate::options::{Clusters, Options, OutboundPolicy, Profile};
-use crate::plan::ACCEPTABLE;
+use crate::plan::{ACCEPTABLE, Locality};
 use crate::resource::service_entry::Location;
 
 /// What is typed beside the profile, which some callers choose themselves.
@@ -32,6 +32,10 @@ pub(crate) struct Meaning {
     /// Labels of the client
     #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
     client_labels: Vec<(String, String)>,
+
+    /// Where the client stands: what DestinationRules say of localities depends on it
+    #[arg(long, value_name = "REGION/ZONE/SUBZONE")]
+    client_locality: Option<Locality>,
 
     /// What happens to hosts outside the registry [default: registry-only; profile istio:
     /// allow-any]
@@ -74,6 +78,7 @@ impl Meaning {
             client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
             client_namespace_given: self.client_namespace.is_some(),
             client_labels: self.client_labels.iter().cloned().collect(),
+            client_locality: self.client_locality.clone(),
             outbound_policy: self.outbound_policy,
             default_location: self.default_location,
             envoy_headers: self.envoy_headers,

@@ -364,7 +364,10 @@ impl Subject for Generated {
         let (read, mesh) = self.read(text)?;
         let mut out = String::new();
         for profile in [Profile::Standalone, Profile::Istio] {
-            let options = mesh.options(Options { profile, ..Options::default() }, &read);
+            let options = mesh.options(
+                Options { profile, client_locality: "eu".parse().ok(), ..Options::default() },
+                &read,
+            );
             let mut found = read.diagnostics.clone();
             if !found.has_errors() {
                 let mut more = Diagnostics::new();

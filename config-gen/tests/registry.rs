@@ -611,8 +611,7 @@ fn workload_entries_are_selected_by_labels() {
         + &workload("{name: one, namespace: elsewhere}", "{address: 192.0.2.4, labels: {app: a}}");
     let planned = plan_with(&input, &istio(&[80]));
     // In the order of their names, with their own ports (SE-25).
-    let expected = [Endpoint::socket("192.0.2.1".into(), 80), Endpoint::socket("192.0.2.2".into(), 8080)];
-    assert_eq!(planned.cluster(A).endpoints, expected);
+    assert_eq!(endpoints(&planned, A), ["192.0.2.1:80", "192.0.2.2:8080"]);
     assert_eq!(planned.codes(), ["workload-unused"]);
     let note = &planned.of_code("workload-unused").message;
     assert!(
@@ -650,7 +649,7 @@ fn which_workloads_are_left_out() {
     let planned = plan_with(&(selecting("STATIC", "{app: a}") + &name), &istio(&[80]));
     assert_eq!(planned.of_code("workload-left-out").rule, Some("SE-18"));
     let planned = plan_with(&(selecting("DNS", "{app: a}") + &name), &istio(&[80]));
-    assert_eq!(planned.cluster(A).endpoints, [Endpoint::socket("one.example.com".into(), 80)]);
+    assert_eq!(endpoints(&planned, A), ["one.example.com:80"]);
     let checked =
         "{name: one, labels: {app: a}, annotations: {proxy.istio.io/health-checks-enabled: 'true'}}";
     let with_status = |status: &str| {
@@ -1288,11 +1287,12 @@ fn a_mesh_config_is_read_whole() {
         ("defaultHttpRetryPolicy: {attempts: 3, retryOn: never}", vec!["invalid-retries VS-RETRY-06"]),
         ("defaultHttpRetryPolicy: {retryOn: reset}", vec!["invalid-retries VS-RETRY-02"]),
         ("defaultHttpRetryPolicy: {tries: 3}", vec!["unknown-field VAL-CRD-01"]),
-        ("defaultTrafficPolicy: {}", vec!["not-supported DR-TP-03"]),
+        ("defaultTrafficPolicy: {}", vec![]),
+        ("defaultTrafficPolicy: {tls: {}}", vec!["unknown-field VAL-CRD-01"]),
         ("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}", vec!["not-supported OTP-01"]),
         ("outboundTrafficPolicy: {mode: any}", vec!["invalid-value VAL-CRD-04"]),
         ("serviceEntryVisibility: {}", vec!["not-supported VIS-01"]),
-        ("h2UpgradePolicy: UPGRADE", vec!["not-supported DR-CP-09"]),
+        ("h2UpgradePolicy: UPGRADE", vec![]),
         ("h2UpgradePolicy: DO_NOT_UPGRADE", vec![]),
         ("outboundTraficPolicy: {}", vec!["unknown-field VAL-CRD-01"]),
         ("connectTimeout: 10", vec!["wrong-type -"]),

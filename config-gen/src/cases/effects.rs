@@ -73,6 +73,8 @@ pub struct Effects {
     pub attempts: Option<usize>,
     /// Clusters that got a copy.
     pub mirrors: Option<Vec<String>>,
+    /// What load balancers hash.
+    pub hash: Option<Vec<String>>,
     /// How long the answer took.
     pub elapsed: Option<Duration>,
 }
@@ -94,6 +96,8 @@ pub struct WantedEffects {
     pub attempts: Option<usize>,
     /// In any order.
     pub mirrors: Vec<String>,
+    /// None: not looked at.
+    pub hash: Option<Vec<String>>,
 }
 
 /// How much earlier than asked for a timer may seem to end.
@@ -140,6 +144,9 @@ impl WantedEffects {
                 if list.is_empty() { "none".to_owned() } else { list.join(", ") }
             };
             check("mirrors", sorted(&self.mirrors), sorted(got));
+        }
+        if let (Some(wanted), Some(got)) = (&self.hash, &seen.hash) {
+            check("hash", wanted.join(", "), got.join(", "));
         }
         if let Some(elapsed) = seen.elapsed {
             if self.delay.is_some_and(|delay| elapsed + EARLY < delay) {
@@ -244,6 +251,8 @@ pub(super) fn add_profile(effects: &mut Effects, plan: &Plan) {
     let mirrors =
         profile.map(|profile| profile.mirrors.iter().map(|mirror| mirror.cluster.clone()).collect());
     effects.mirrors = Some(mirrors.unwrap_or_default());
+    let hash = profile.map(|profile| profile.hash.iter().map(ToString::to_string).collect());
+    effects.hash = Some(hash.unwrap_or_default());
     match profile.map(|profile| &profile.retries) {
         None if name == PASSTHROUGH_ROUTE_PROFILE => effects.retries = Some(Retries::Off),
         None | Some(RetryProfile::Default) => effects.retries = Some(Retries::Default),

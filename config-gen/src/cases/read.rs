@@ -400,7 +400,7 @@ impl Reader<'_> {
         };
         let fields = [
             &["cluster", "authority", "path", "dials", "status", "headers"],
-            ["response_headers", "grpc_status", "delay", "timeout", "retries", "attempts", "mirrors"]
+            ["response_headers", "grpc_status", "delay", "timeout", "retries", "attempts", "mirrors", "hash"]
                 .as_slice(),
         ];
         self.object(node, &fields.concat())?;
@@ -440,6 +440,9 @@ impl Reader<'_> {
         }
         if let Some(mirrors) = node.get("mirrors") {
             effects.mirrors = self.texts(mirrors);
+        }
+        if let Some(hash) = node.get("hash") {
+            effects.hash = Some(self.texts(hash));
         }
         Some(effects)
     }

@@ -32,10 +32,11 @@ pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value>
 /// All clusters: those of the registry, and those for what isn't in it.
 pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     let envoy = &options.envoy;
-    let mut clusters: Vec<Value> = plan.clusters.iter().map(|entry| cluster::cluster(entry, envoy)).collect();
+    let mut clusters: Vec<Value> =
+        plan.clusters.iter().map(|entry| cluster::cluster(entry, options)).collect();
     clusters.push(cluster::black_hole(envoy));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
-        clusters.push(cluster::passthrough(envoy));
+        clusters.push(cluster::passthrough(options));
     }
     clusters
 }

@@ -139,6 +139,7 @@ impl Forwarded {
                 })),
             },
             "mirrors": self.mirrors.iter().map(Share::json).collect::<Value>(),
+            "hash": self.hash,
             "routeProfile": self.route_profile,
         })
     }

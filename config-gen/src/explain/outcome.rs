@@ -72,6 +72,8 @@ pub struct Forwarded {
     pub drawn: bool,
     /// Clusters that get a copy.
     pub mirrors: Vec<Share>,
+    /// What is hashed, for a cluster that chooses its endpoint by it.
+    pub hash: Vec<String>,
     /// Delays of the route.
     pub delay_fault: Option<DelayFault>,
     /// Aborts of the route.
@@ -336,6 +338,7 @@ fn forwarded(
             .map(str::to_owned)
             .or_else(|| Some(format!("gRPC {}", steering.text("x-envoy-fault-abort-grpc-request")?))),
         destinations: action.map(|action| shares(&action.destinations)).unwrap_or_default(),
+        hash: settings.iter().flat_map(|settings| settings.hash.iter().map(ToString::to_string)).collect(),
         mirrors: settings
             .map(|settings| settings.mirrors)
             .unwrap_or_default()
@@ -395,7 +398,7 @@ fn named_profile(name: &str) -> RouteProfile {
     } else if base == "retries" {
         retries = RetryProfile::ByHeader(RetryHosts::default());
     }
-    RouteProfile { retries, mirrors: Vec::new() }
+    RouteProfile { retries, ..RouteProfile::default() }
 }
 
 fn shares(destinations: &[portolan_engine::config::Destination]) -> Vec<Share> {

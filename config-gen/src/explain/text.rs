@@ -291,6 +291,9 @@ fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources
     if !forwarded.mirrors.is_empty() {
         facts.push(("mirrored to", shares(&forwarded.mirrors, " of requests")));
     }
+    if !forwarded.hash.is_empty() {
+        facts.push(("chosen by hash of", forwarded.hash.join(", ")));
+    }
     facts
 }
 

@@ -1,15 +1,22 @@
 //! Clusters: one for each port of each service and each of its subsets (CL-02).
 
+use std::collections::BTreeMap;
+
 use crate::diagnostic::Diagnostics;
+use crate::options::Options;
 use crate::plan::connections::{needs_passthrough_cluster, passthrough_cluster_name};
-use crate::plan::endpoints::{Endpoint, endpoints, registry_port};
+use crate::plan::endpoints::{Endpoint, Locality, endpoints, registry_port};
+use crate::plan::load_balancing::{LoadBalancing, apply_localities, is_passthrough};
 use crate::plan::tls::{UpstreamTls, check_tls, upstream_tls};
 use crate::plan::{Input, cluster_name};
 use crate::registry::{Origin, Service, location};
+use crate::resource::destination_rule::{
+    ConnectionPool, H2Upgrade, OutlierDetection, ProxyProtocol, RetryBudget,
+};
 use crate::resource::service_entry::{Location, Port, Protocol, ProtocolClass, Resolution};
 
 /// A group of endpoints that Envoy forwards to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cluster {
     /// Name, such as `outbound|443||example.com`.
     pub name: String,
@@ -17,6 +24,19 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// Where to.
     pub endpoints: Vec<Endpoint>,
+    /// Which of them gets a request.
+    pub load_balancing: LoadBalancing,
+    /// Weights of localities, of which one is chosen before an endpoint is; without any it has that of
+    /// its endpoints. None: all endpoints of a priority are alike (DR-LB-12).
+    pub locality_weights: Option<BTreeMap<Locality, u32>>,
+    /// Limits and timeouts.
+    pub connection_pool: ConnectionPool,
+    /// How many requests may be retries; none: as many as the pool says.
+    pub retry_budget: Option<RetryBudget>,
+    /// When endpoints that fail are taken out.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// The PROXY protocol goes before everything else.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Which HTTP the endpoints are spoken to.
     pub http: HttpVersion,
     /// TLS that Envoy originates; none: bytes go as they come.
@@ -69,12 +89,29 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                 }
                 let tls = upstream_tls(input, service, number, subset);
                 check_tls(input, service, number, subset, port, diagnostics);
-                let endpoints = endpoints(input, service, number, subset);
+                let policy = input.rules.policy(service, number, subset);
+                let mesh = &input.options.mesh;
+                // DR-TP-03
+                let pool = policy.connection_pool.or(mesh.connection_pool.as_ref());
+                let outliers = policy.outlier_detection.or(mesh.outlier_detection.as_ref());
+                let mut endpoints = endpoints(input, service, number, subset);
+                let discovery = discovery(input, service, port, subset, &endpoints);
                 let cluster = Cluster {
                     name: cluster_name(service.host, number, subset),
-                    discovery: discovery(input, service, port, &endpoints),
+                    discovery,
+                    load_balancing: LoadBalancing::of(policy.load_balancer),
+                    locality_weights: apply_localities(
+                        &mut endpoints,
+                        policy.load_balancer,
+                        outliers.is_some(),
+                        input.options,
+                    ),
                     endpoints,
-                    http: http_version(port.protocol.value),
+                    http: http_version(port.protocol.value, pool, input.options),
+                    connection_pool: pool.cloned().unwrap_or_default(),
+                    retry_budget: policy.retry_budget.cloned(),
+                    outlier_detection: outliers.cloned(),
+                    proxy_protocol: policy.proxy_protocol,
                     tls,
                     external: location(service.origin, input.options) == Location::MeshExternal,
                 };
@@ -107,36 +144,67 @@ pub(super) fn exists(input: &Input<'_>, service: &Service<'_>, number: u16, subs
     }
     // A DNS cluster without endpoints doesn't exist, a static one is empty (SE-R-08).
     service.resolution() == Resolution::Static
-        || dialled_port(input, service, number).is_some()
+        || dialled_port(input, service, number, subset).is_some()
         || !endpoints(input, service, number, subset).is_empty()
 }
 
-fn http_version(protocol: Protocol) -> HttpVersion {
+/// As the port's protocol says, unless the pool or the mesh says otherwise (DR-CP-09, DR-CP-10).
+fn http_version(protocol: Protocol, pool: Option<&ConnectionPool>, options: &Options) -> HttpVersion {
+    let http = pool.map(|pool| &pool.http);
+    let upgrades = match http.map_or(H2Upgrade::Default, |http| http.h2_upgrade) {
+        H2Upgrade::Upgrade => true,
+        H2Upgrade::DoNotUpgrade => false,
+        H2Upgrade::Default => options.mesh.h2_upgrade && protocol.class() == ProtocolClass::Http,
+    };
     match protocol {
+        _ if http.is_some_and(|http| http.use_client_protocol) => HttpVersion::AsClient,
+        _ if upgrades => HttpVersion::Two,
         Protocol::Unspecified => HttpVersion::AsClient,
         protocol if protocol.is_http2() => HttpVersion::Two,
         _ => HttpVersion::One,
     }
 }
 
+/// Whether the address is meant that the client dialled: so says the entry, or the load balancer
+/// `PASSTHROUGH` (SE-R-01, DR-LB-04).
+pub(super) fn is_dialled(input: &Input<'_>, service: &Service<'_>, number: u16, subset: &str) -> bool {
+    service.resolution() == Resolution::None
+        || is_passthrough(input.rules.policy(service, number, subset).load_balancer)
+}
+
 /// The port of `service` that is dialled at the host of each request, where there is no other
 /// host to dial.
-pub(super) fn dialled_port(input: &Input<'_>, service: &Service<'_>, number: u16) -> Option<u16> {
+pub(super) fn dialled_port(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    number: u16,
+    subset: &str,
+) -> Option<u16> {
     let port = service.ports.get(&number)?;
-    let by_host = matches!(service.resolution(), Resolution::None | Resolution::DynamicDns);
+    let by_host =
+        service.resolution() == Resolution::DynamicDns || is_dialled(input, service, number, subset);
     (by_host && service.host.starts_with('*'))
         .then(|| input.options.envoy.dialled_port(service.host, registry_port(port)))
 }
 
-fn discovery(input: &Input<'_>, service: &Service<'_>, port: &Port, endpoints: &[Endpoint]) -> Discovery {
-    if let Some(port) = dialled_port(input, service, port.number.value) {
+fn discovery(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    port: &Port,
+    subset: &str,
+    endpoints: &[Endpoint],
+) -> Discovery {
+    if let Some(port) = dialled_port(input, service, port.number.value, subset) {
         return Discovery::Dynamic(port);
+    }
+    if is_dialled(input, service, port.number.value, subset) {
+        // One address at a time, as a client would dial (GAP-02).
+        return Discovery::LogicalDns;
     }
     let races = matches!(service.origin, Origin::Entry(entry) if entry.races_addresses());
     match service.resolution() {
         // Envoy takes one name only.
         Resolution::Dns if races && endpoints.len() == 1 => Discovery::RacingDns,
-        // One address at a time, as a client would dial (GAP-02).
         Resolution::DnsRoundRobin | Resolution::None => Discovery::LogicalDns,
         Resolution::Static => Discovery::Static,
         Resolution::Dns | Resolution::DynamicDns => Discovery::StrictDns,

@@ -336,7 +336,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
         definition: &Port,
         reached: Reached,
     ) -> Option<ConnectionRoute> {
-        if clusters::dialled_port(self.input, service, self.port).is_none() {
+        if clusters::dialled_port(self.input, service, self.port, "").is_none() {
             return Some(self.own(service, reached.addresses()));
         }
         if definition.protocol.class() == ProtocolClass::Tcp {

@@ -8,6 +8,7 @@ use crate::options::Profile;
 use crate::plan::tls::upstream_tls;
 use crate::plan::{Input, cluster_name, clusters};
 use crate::registry::Service;
+use crate::resource::destination_rule::{Balancing, HashKey};
 use crate::resource::service_entry::{ProtocolClass, Resolution};
 use crate::resource::virtual_service::Destination;
 use crate::resource::{KubernetesService, Meta};
@@ -94,10 +95,29 @@ impl<'i, 'a> Target<'i, 'a> {
         tls.is_some_and(|tls| tls.sni.is_none())
     }
 
+    /// What the load balancer hashes. What it says for the port counts only where the destination names
+    /// the port (DR-LB-10).
+    pub(super) fn hash(&self, input: &Input<'_>, names_port: bool) -> Option<HashKey> {
+        let service = self.service(input)?;
+        let merged = input.rules.of(service)?;
+        let subset = input.rules.subset(service, &self.subset);
+        let levels = [subset.and_then(|subset| subset.traffic_policy.as_ref()), merged.policy];
+        levels.into_iter().flatten().find_map(|policy| {
+            let of_port = policy.port_level_settings.iter().find(|entry| entry.port.value == self.port);
+            let of_port = of_port.filter(|_| names_port).map(|entry| &entry.settings);
+            of_port.into_iter().chain([&policy.settings]).find_map(|settings| {
+                match settings.load_balancer.as_ref()?.balancing.as_ref()? {
+                    Balancing::ConsistentHash(hash) => hash.key.clone(),
+                    Balancing::Simple(_) => None,
+                }
+            })
+        })
+    }
+
     /// What is dialled, where that is the host of each request.
     pub(super) fn dial(&self, input: &Input<'_>) -> Option<Dial> {
         let service = self.service?;
-        let port = clusters::dialled_port(input, service, self.port)?;
+        let port = clusters::dialled_port(input, service, self.port, &self.subset)?;
         Some(Dial { host: Some(service.host.to_owned()), port })
     }
 

@@ -1,10 +1,12 @@
 //! Where a cluster leads (spec sections 1.3 and 1.4).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::options::Profile;
 use crate::plan::Input;
+use crate::plan::clusters::is_dialled;
 use crate::registry::{Origin, Service};
 use crate::resource::ServiceEntry;
 use crate::resource::service_entry::{Endpoint as Written, Port, Resolution};
@@ -18,6 +20,10 @@ pub struct Endpoint {
     pub weight: u32,
     /// Where it stands; all empty where nothing is said (SE-30).
     pub locality: Locality,
+    /// Endpoints of 0 get all requests as long as enough of them are in (DR-LB-12).
+    pub priority: u32,
+    /// By which subsets choose it (DR-10).
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An address to connect to.
@@ -43,7 +49,7 @@ pub struct Locality {
 impl Endpoint {
     /// With nothing said about weight and locality.
     pub fn new(address: Address) -> Self {
-        Self { address, weight: 1, locality: Locality::default() }
+        Self { address, weight: 1, locality: Locality::default(), priority: 0, labels: BTreeMap::new() }
     }
 
     /// A name or IP address, and a port.
@@ -63,6 +69,29 @@ impl Locality {
         let mut next = || parts.next().unwrap_or_default();
         Self { region: next(), zone: next(), sub_zone: next() }
     }
+
+    /// Whether `pattern` means it: `region/zone/subzone`, of which the end can be left out and a part
+    /// be `*`.
+    pub(super) fn is_in(&self, pattern: &str) -> bool {
+        let pattern = Self::parse(pattern);
+        let any = |part: &str| part.is_empty() || part == "*";
+        (pattern.region == "*" || pattern.region == self.region)
+            && (any(&pattern.zone) || pattern.zone == self.zone)
+            && (any(&pattern.sub_zone) || pattern.sub_zone == self.sub_zone)
+    }
+}
+
+impl FromStr for Locality {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.starts_with('/') {
+            return Err(format!(
+                "`{text}` is not of the form REGION/ZONE/SUBZONE, such as eu-west/eu-west-1"
+            ));
+        }
+        Ok(Self::parse(text))
+    }
 }
 
 /// The endpoints for a port of `service`: those of all entries that have the port (SE-C-02). Of a
@@ -73,6 +102,10 @@ pub(super) fn endpoints(
     number: u16,
     subset: &str,
 ) -> Vec<Endpoint> {
+    if is_dialled(input, service, number, subset) && !service.host.starts_with('*') {
+        let port = service.ports.get(&number).map_or(number, |port| registry_port(port));
+        return vec![own_name(input, service, port)];
+    }
     let labels = input.rules.subset(service, subset).map(|subset| &subset.labels);
     let mut endpoints: Vec<Endpoint> = Vec::new();
     match service.origin {
@@ -90,7 +123,7 @@ pub(super) fn endpoints(
             }
         }
     }
-    if matches!(service.resolution(), Resolution::DnsRoundRobin | Resolution::None) {
+    if service.resolution() == Resolution::DnsRoundRobin {
         // Only the oldest's (SE-R-05, SE-C-06).
         endpoints.truncate(1);
     }
@@ -107,9 +140,6 @@ fn of_entry(
 ) -> Vec<Endpoint> {
     let Some(port) = entry.ports.iter().find(|port| port.number.value == number) else { return Vec::new() };
     let dialled = |number: u16| input.options.envoy.dialled_port(service.host, number);
-    if entry.resolution() == Resolution::None && !service.host.starts_with('*') {
-        return vec![own_name(input, service, registry_port(port))];
-    }
     let carries = |own: &BTreeMap<String, String>| {
         labels.is_none_or(|labels| labels.iter().all(|(key, value)| own.get(key) == Some(value)))
     };
@@ -145,6 +175,8 @@ fn of_entry(
             address,
             weight: endpoint.weight.as_ref().map_or(1, |weight| weight.value.max(1)),
             locality: endpoint.locality().map_or_else(Locality::default, |text| Locality::parse(&text)),
+            priority: 0,
+            labels: endpoint.labels.clone(),
         })
     };
     usable.filter_map(endpoint).collect()

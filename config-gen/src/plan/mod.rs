@@ -5,6 +5,7 @@ mod clusters;
 mod connections;
 mod destinations;
 mod endpoints;
+mod load_balancing;
 mod places;
 pub(crate) mod profiles;
 pub(crate) mod retries;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use clusters::{Cluster, Discovery, HttpVersion};
 pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
+pub use load_balancing::LoadBalancing;
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 pub use shared::{SharedClusters, SharedHost};
@@ -407,6 +409,7 @@ fn check_rules(input: &Input<'_>, diagnostics: &mut Diagnostics) {
             .help("add a ServiceEntry for the host, or remove the rule"),
         );
     }
+    load_balancing::check(input, diagnostics);
     for service in services {
         let Some(merged) = input.rules.of(service) else { continue };
         for subset in merged.subsets.iter().filter(|subset| !subset.labels.is_empty()) {

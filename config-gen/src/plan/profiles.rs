@@ -3,6 +3,8 @@
 
 use portolan_engine::config::DEFAULT_ROUTE_PROFILE;
 
+use crate::resource::destination_rule::{Cookie, HashKey};
+
 /// What is tried again where nothing is said (DEF-06).
 pub(crate) const DEFAULT_RETRY_ON: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
@@ -14,6 +16,8 @@ pub struct RouteProfile {
     pub retries: RetryProfile,
     /// Clusters that get a copy of requests (VS-MIR-01).
     pub mirrors: Vec<Mirror>,
+    /// What is hashed for clusters that choose endpoints by hash; others don't look at it (GAP-11).
+    pub hash: Vec<HashKey>,
 }
 
 /// What of the retries is static.
@@ -80,6 +84,30 @@ impl RouteProfile {
                 name.push_str(&format!("@{per_million}/M"));
             }
         }
-        name
+        for key in &self.hash {
+            name.push_str(&match key {
+                HashKey::Header(header) => format!("+hash=header:{header}"),
+                HashKey::Cookie(cookie) => cookie_name(cookie),
+                HashKey::SourceIp => "+hash=source-ip".to_owned(),
+                HashKey::QueryParameter(parameter) => format!("+hash=query:{parameter}"),
+            });
+        }
+        // A blank ends the name in the filter state.
+        name.replace(char::is_whitespace, "_")
     }
+}
+
+fn cookie_name(cookie: &Cookie) -> String {
+    let Cookie { name, path, ttl, attributes } = cookie;
+    let mut text = format!("+hash=cookie:{name}");
+    if !path.is_empty() {
+        text.push_str(&format!("@{path}"));
+    }
+    if let Some(ttl) = ttl {
+        text.push_str(&format!(",{ttl}ms"));
+    }
+    for (name, value) in attributes {
+        text.push_str(&format!(",{name}={value}"));
+    }
+    text
 }

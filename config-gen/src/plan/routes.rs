@@ -16,6 +16,7 @@ use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::profiles::{Mirror, RouteProfile};
 use crate::plan::retries;
 use crate::resource::action::NamedValue;
+use crate::resource::destination_rule::HashKey;
 use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDestination, StringMatch};
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
 use crate::source::Span;
@@ -190,6 +191,7 @@ fn action(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u
     let profile = RouteProfile {
         retries: retries::profile(http.retries.as_ref()),
         mirrors: mirrors(input, service, http, port),
+        hash: hash(input, service, http, port),
     };
     action.route_profile = input.use_profile(profile);
     action.timeout_ms = http.timeout.as_ref().map(|timeout| timeout.value);
@@ -214,6 +216,16 @@ fn mirrors(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: 
         Some(Mirror { cluster: target.cluster, per_million: mirror.per_million })
     });
     mirrors.collect()
+}
+
+/// What the destinations' load balancers hash, each key once (DR-LB-10).
+fn hash(input: &Input<'_>, service: &VirtualService, http: &HttpRoute, port: u16) -> Vec<HashKey> {
+    let mut keys = Vec::new();
+    for route in drawn(&http.route) {
+        let target = Target::new(input, &route.destination, &service.meta.namespace, port);
+        keys.extend(target.hash(input, route.destination.port.is_some()).filter(|key| !keys.contains(key)));
+    }
+    keys
 }
 
 fn cors(cors: &virtual_service::Cors) -> Cors {

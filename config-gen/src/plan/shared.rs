@@ -13,9 +13,10 @@ use portolan_engine::host::is_dialable;
 use crate::diagnostic::Diagnostic;
 use crate::options::Clusters;
 use crate::plan::{
-    Address, Ca, Cluster, ConnectionRoute, Discovery, Endpoint, HttpVersion, Locality, RouteProfile, Share,
-    UpstreamTls,
+    Address, Ca, Cluster, ConnectionRoute, Discovery, Endpoint, HttpVersion, LoadBalancing, Locality,
+    RouteProfile, Share, UpstreamTls,
 };
+use crate::resource::destination_rule::ConnectionPool;
 
 /// From how many alike on `--clusters auto` has clusters shared. 100 with TLS cost 30 MB. Fewer keep
 /// their names and Istio's balancing over all addresses of a host.
@@ -143,9 +144,32 @@ fn needed<'p>(
 /// the host tells it from others: no subset, no policy, no endpoints, no names in TLS of its own.
 fn only_host(cluster: &Cluster) -> Option<(&str, u16)> {
     // All fields: whoever adds one has to say whether it can be shared.
-    let Cluster { name, discovery, endpoints, http: _, tls, external: _ } = cluster;
+    let Cluster {
+        name,
+        discovery,
+        endpoints,
+        load_balancing,
+        locality_weights,
+        connection_pool,
+        retry_budget,
+        outlier_detection,
+        proxy_protocol,
+        http: _,
+        tls,
+        external: _,
+    } = cluster;
+    let has_policy = *load_balancing != LoadBalancing::LeastRequest(None)
+        || locality_weights.is_some()
+        || *connection_pool != ConnectionPool::default()
+        || retry_budget.is_some()
+        || outlier_detection.is_some()
+        || proxy_protocol.is_some();
+    if has_policy {
+        return None;
+    }
     let by_name = matches!(discovery, Discovery::StrictDns | Discovery::LogicalDns);
-    let [Endpoint { address: Address::Socket(host, port), weight: 1, locality }] = endpoints.as_slice()
+    let [Endpoint { address: Address::Socket(host, port), weight: 1, locality, priority: _, labels: _ }] =
+        endpoints.as_slice()
     else {
         return None;
     };

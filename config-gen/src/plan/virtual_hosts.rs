@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
 use crate::plan::destinations::Target;
-use crate::plan::{Input, routes};
+use crate::plan::{Input, RouteProfile, routes};
 use crate::registry::{Service, is_exported_to};
 use crate::resource::VirtualService;
 use crate::source::Span;
@@ -244,6 +244,10 @@ impl<'a, 'i> PortTable<'a, 'i> {
                 route: RouteAction {
                     auto_sni: target.has_auto_sni(self.input),
                     dial: target.dial(self.input),
+                    route_profile: self.input.use_profile(RouteProfile {
+                        hash: target.hash(self.input, true).into_iter().collect(),
+                        ..RouteProfile::default()
+                    }),
                     cluster: Some(target.cluster),
                     ..RouteAction::default()
                 },

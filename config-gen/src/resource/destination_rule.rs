@@ -1,8 +1,8 @@
 //! DestinationRule (spec section 5).
 
-mod connection_pool;
-mod load_balancer;
-mod outlier_detection;
+pub(crate) mod connection_pool;
+pub(crate) mod load_balancer;
+pub(crate) mod outlier_detection;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
 //! Fields of MeshConfig (spec sections 2, 3.4).
 
+use super::destination_rule::{CONNECTION_POOL, KEEPALIVE, LOCALITY, OUTLIER_DETECTION};
 use super::virtual_service::RETRIES;
 use super::{Choice, DURATION, Object, PORT_NUMBER, STRING, STRINGS, Ty, choice, field, object};
 
@@ -17,20 +18,23 @@ pub(crate) const MESH_CONFIG: Object = object(&[
     field("connectTimeout", DURATION).rule("DEF-08"),
     field("dnsRefreshRate", DURATION).rule("SE-R-06"),
     field("defaultHttpRetryPolicy", Ty::Object(&RETRIES)).rule("VS-RETRY-01"),
-    field("defaultTrafficPolicy", Ty::Any)
-        .refused("its settings are not applied to clusters")
-        .rule("DR-TP-03"),
+    field("defaultTrafficPolicy", Ty::Object(&TRAFFIC_POLICY)).rule("DR-TP-03"),
     field("serviceEntryVisibility", Ty::Any).refused("labels of namespaces are not known").rule("VIS-01"),
     field("discoverySelectors", Ty::Any).refused("labels of namespaces are not known"),
     field("tlsDefaults", Ty::Object(&TLS_DEFAULTS)).rule("DR-TLS-06"),
-    field("tcpKeepalive", Ty::Any).refused("keep-alive is not set on upstream connections").rule("DR-CP-03"),
+    field("tcpKeepalive", Ty::Object(&KEEPALIVE)).rule("DR-CP-03"),
     field("h2UpgradePolicy", Ty::Enum(UPGRADES)).rule("DR-CP-09"),
     field("pathNormalization", Ty::Any).refused("only Istio's default normalization is set up").rule("LI-06"),
     field("proxyHttpPort", PORT_NUMBER).refused("there is no explicit proxy").rule("VH-20"),
     field("verifyCertificateAtClient", Ty::Bool)
         .ignored("upstream certificates are always verified against a CA bundle")
         .rule("DR-TLS-09"),
-    field("localityLbSetting", Ty::Any).ignored("it acts with outlier detection only").rule("DEF-15"),
+    field("localityLbSetting", Ty::Object(&LOCALITY))
+        .like("DestinationRule spec.trafficPolicy.loadBalancer.localityLbSetting")
+        .rule("DR-LB-12"),
+    field("zoneAwareLbSetting", Ty::Any)
+        .ignored("the share of the client's zone depends on the other clients, which are not known")
+        .rule("DR-LB-12"),
     field("enableAutoMtls", Ty::Bool).ignored(MTLS).rule("GAP-13"),
     field("meshMTLS", Ty::Any).ignored(MTLS).rule("GAP-13"),
     field("trustDomain", STRING).ignored(MTLS),
@@ -65,6 +69,16 @@ pub(crate) const MESH_CONFIG: Object = object(&[
     field("thriftConfig", Ty::Any).ignored(PROXY),
 ]);
 
+/// What clusters have where no DestinationRule says otherwise.
+const TRAFFIC_POLICY: Object = object(&[
+    field("connectionPool", Ty::Object(&CONNECTION_POOL))
+        .like("DestinationRule spec.trafficPolicy.connectionPool")
+        .rule("DR-TP-03"),
+    field("outlierDetection", Ty::Object(&OUTLIER_DETECTION))
+        .like("DestinationRule spec.trafficPolicy.outlierDetection")
+        .rule("DR-TP-03"),
+]);
+
 const TLS_DEFAULTS: Object = object(&[
     field("ecdhCurves", STRINGS).rule("DR-TLS-06"),
     field("cipherSuites", STRINGS).rule("DR-TLS-06"),
@@ -83,5 +97,4 @@ const MODES: &[Choice] = &[
         .refused("`ALLOW_ANY` resolves the host of a request as well, and refuses private addresses"),
 ];
 
-const UPGRADES: &[Choice] =
-    &[choice("DO_NOT_UPGRADE"), choice("UPGRADE").refused("the upstream protocol is the port's")];
+const UPGRADES: &[Choice] = &[choice("DO_NOT_UPGRADE"), choice("UPGRADE")];

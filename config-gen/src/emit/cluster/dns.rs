@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{UNLIMITED, extend, socket_address};
+use super::connection_pool::UNLIMITED;
+use super::{extend, socket_address};
 use crate::emit::type_url;
 use crate::options::{DnsFamily, EnvoyOptions};
 

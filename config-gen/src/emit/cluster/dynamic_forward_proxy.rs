@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::connection_pool::{circuit_breakers, connect_timeout, keepalive};
 use super::dns::{dns_cache, registry_dns_cache};
-use super::http::http_protocol_options;
-use super::tls::transport_socket;
-use super::{circuit_breakers, extend, mark_external, stat_name};
+use super::{extend, of_every_cluster, stat_name};
 use crate::emit::{PASSTHROUGH_CLUSTER, type_url};
-use crate::options::EnvoyOptions;
+use crate::options::{EnvoyOptions, Options};
 use crate::plan::{Cluster, Discovery};
 
 /// Name of the DNS cache for hosts outside the registry.
@@ -25,36 +24,38 @@ pub(in crate::emit) fn dns_cache_of(cluster: &Cluster, options: &EnvoyOptions) -
 
 /// Resolves the host of each request, or the server name of each connection (SE-R-07). The host is
 /// the one that the filter has allowed, and so is the port.
-pub(super) fn dynamic(cluster: &Cluster, dns_cache: &Value, options: &EnvoyOptions) -> Value {
-    let mut value = dynamic_forward_proxy(&cluster.name, dns_cache, options);
-    extend(&mut value, json!({"typed_extension_protocol_options": http_protocol_options(cluster)}));
-    mark_external(&mut value, cluster);
-    if let Some(tls) = &cluster.tls {
-        let mut socket = transport_socket(tls, cluster.http, options);
-        // Envoy would resume the session of one host with another, whose certificate isn't checked then.
-        socket["typed_config"]["max_session_keys"] = 0.into();
-        extend(&mut value, json!({"transport_socket": socket}));
-        if tls.sni.is_some() || !tls.auto_san {
-            // Names that are written take the place of the host's, as on any other cluster.
-            value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
-        }
+pub(super) fn dynamic(cluster: &Cluster, dns_cache: &Value, options: &Options) -> Value {
+    let mut value = dynamic_forward_proxy(&cluster.name, dns_cache);
+    extend(&mut value, of_every_cluster(cluster, options));
+    if cluster.tls.as_ref().is_some_and(|tls| tls.sni.is_some() || !tls.auto_san) {
+        // Names that are written take the place of the host's, as on any other cluster.
+        value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
     }
     value
 }
 
-/// Resolves the host of each request (OTP-07, GAP-02).
-pub(in crate::emit) fn passthrough(options: &EnvoyOptions) -> Value {
-    dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(options), options)
+/// Resolves the host of each request (OTP-07, GAP-02). It has the mesh's limits (CL-11).
+pub(in crate::emit) fn passthrough(options: &Options) -> Value {
+    let mesh = &options.mesh;
+    let pool = mesh.connection_pool.clone().unwrap_or_default();
+    let mut value = dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(&options.envoy));
+    extend(
+        &mut value,
+        json!({
+            "connect_timeout": connect_timeout(&pool, &options.envoy),
+            "circuit_breakers": circuit_breakers(&pool, None),
+        }),
+    );
+    extend(&mut value, keepalive(pool.tcp.keepalive, mesh.keepalive));
+    value
 }
 
 /// A cluster that resolves what each connection is for.
-fn dynamic_forward_proxy(name: &str, dns_cache: &Value, options: &EnvoyOptions) -> Value {
+fn dynamic_forward_proxy(name: &str, dns_cache: &Value) -> Value {
     json!({
         "name": name,
         "alt_stat_name": stat_name(name),
-        "connect_timeout": options.connect_timeout,
         "lb_policy": "CLUSTER_PROVIDED",
-        "circuit_breakers": circuit_breakers(),
         "cluster_type": {
             "name": "envoy.clusters.dynamic_forward_proxy",
             "typed_config": {

@@ -7,26 +7,31 @@ use serde_json::{Value, json};
 use super::extend;
 use crate::plan::{Address, Endpoint, Locality};
 
-/// Endpoints by their locality, whose weight is the sum of theirs (SE-30, SE-31). Without any
-/// word on them all are alike.
-pub(super) fn localities(endpoints: &[Endpoint]) -> Vec<Value> {
+/// Endpoints by priority and locality, whose weight is the one it was given, else the sum of theirs
+/// (SE-30, SE-31). Without any word on them all are alike.
+pub(super) fn localities(endpoints: &[Endpoint], weights: Option<&BTreeMap<Locality, u32>>) -> Vec<Value> {
     let nowhere = Locality::default();
-    let weighted = endpoints.iter().any(|endpoint| endpoint.weight != 1 || endpoint.locality != nowhere);
-    let mut groups: BTreeMap<&Locality, Vec<&Endpoint>> = BTreeMap::new();
+    let weighted = weights.is_some()
+        || endpoints.iter().any(|endpoint| endpoint.weight != 1 || endpoint.locality != nowhere);
+    let mut groups: BTreeMap<(u32, &Locality), Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in endpoints {
-        groups.entry(&endpoint.locality).or_default().push(endpoint);
+        groups.entry((endpoint.priority, &endpoint.locality)).or_default().push(endpoint);
     }
     if groups.is_empty() {
-        groups.insert(&nowhere, Vec::new());
+        groups.insert((0, &nowhere), Vec::new());
     }
     groups
         .into_iter()
-        .map(|(locality, group)| {
+        .map(|((priority, locality), group)| {
             let endpoints: Vec<Value> = group.iter().map(|one| endpoint(one, weighted)).collect();
             let mut value = json!({"lb_endpoints": endpoints});
             if weighted {
-                let sum = group.iter().fold(0_u32, |sum, one| sum.saturating_add(one.weight));
-                extend(&mut value, json!({"load_balancing_weight": sum}));
+                let sum = || group.iter().fold(0_u32, |sum, one| sum.saturating_add(one.weight));
+                let weight = weights.and_then(|weights| weights.get(locality)).copied().unwrap_or_else(sum);
+                extend(&mut value, json!({"load_balancing_weight": weight}));
+            }
+            if priority > 0 {
+                extend(&mut value, json!({"priority": priority}));
             }
             if *locality != nowhere {
                 let mut names = json!({});

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::connection_pool::{common_http_options, http2_options};
 use super::extend;
+use super::outlier_detection::error_matcher;
 use crate::emit::type_url;
 use crate::plan::{Cluster, Discovery, HttpVersion};
 
@@ -12,12 +14,20 @@ pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
         &mut options,
         match cluster.http {
             HttpVersion::One => json!({"explicit_http_config": {"http_protocol_options": {}}}),
-            HttpVersion::Two => json!({"explicit_http_config": {"http2_protocol_options": {}}}),
+            HttpVersion::Two => {
+                json!({"explicit_http_config": {"http2_protocol_options": http2_options(&cluster.connection_pool)}})
+            }
             HttpVersion::AsClient => json!({
                 "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
             }),
         },
     );
+    if let Some(common) = common_http_options(&cluster.connection_pool) {
+        extend(&mut options, json!({"common_http_protocol_options": common}));
+    }
+    if let Some(matcher) = cluster.outlier_detection.as_ref().and_then(error_matcher) {
+        extend(&mut options, json!({"outlier_detection": {"error_matcher": matcher}}));
+    }
     let (auto_sni, auto_san) = match &cluster.tls {
         Some(tls) => (tls.sni.is_none(), tls.auto_san),
         // Without TLS they do nothing, but Envoy asks for them here.

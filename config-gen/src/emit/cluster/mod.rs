@@ -1,32 +1,38 @@
 //! Envoy clusters (spec sections 1.3, 3.1 and 5).
 
+mod connection_pool;
 mod dns;
 mod dynamic_forward_proxy;
 mod endpoints;
 mod http;
+mod load_balancing;
+mod outlier_detection;
+mod proxy_protocol;
 mod tls;
 
 use serde_json::{Value, json};
 
+use connection_pool::{circuit_breakers, connect_timeout, keepalive};
 use dns::{dns, dns_family};
 use dynamic_forward_proxy::dynamic;
 pub(super) use dynamic_forward_proxy::{dns_cache_of, passthrough, passthrough_dns_cache};
 use endpoints::localities;
 use http::http_protocol_options;
+use load_balancing::{common_lb_config, load_balancing};
+use outlier_detection::outlier_detection;
+use proxy_protocol::proxy_protocol;
 use tls::transport_socket;
 
 use crate::emit::BLACK_HOLE_CLUSTER;
-use crate::options::EnvoyOptions;
+use crate::options::{EnvoyOptions, Options};
 use crate::plan::{Cluster, Discovery};
 
-/// No limit: Istio's default for all thresholds (DEF-11).
-const UNLIMITED: u32 = u32::MAX;
-
 /// A cluster of the registry.
-pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
-    if let Some(dns_cache) = dns_cache_of(cluster, options) {
+pub(super) fn cluster(cluster: &Cluster, options: &Options) -> Value {
+    if let Some(dns_cache) = dns_cache_of(cluster, &options.envoy) {
         return dynamic(cluster, &dns_cache, options);
     }
+    let envoy = &options.envoy;
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
@@ -34,28 +40,50 @@ pub(super) fn cluster(cluster: &Cluster, options: &EnvoyOptions) -> Value {
     extend(
         &mut value,
         match cluster.discovery {
-            Discovery::StrictDns => dns(false, dns_family(options), options),
-            Discovery::LogicalDns => dns(true, dns_family(options), options),
-            Discovery::RacingDns => dns(true, "ALL", options),
+            Discovery::StrictDns => dns(false, dns_family(envoy), envoy),
+            Discovery::LogicalDns => dns(true, dns_family(envoy), envoy),
+            Discovery::RacingDns => dns(true, "ALL", envoy),
             Discovery::Static | Discovery::Dynamic(_) | Discovery::Shared { .. } => json!({"type": "STATIC"}),
         },
     );
     extend(
         &mut value,
         json!({
-            "connect_timeout": options.connect_timeout,
-            "lb_policy": "LEAST_REQUEST",
-            "circuit_breakers": circuit_breakers(),
             "load_assignment": {
                 "cluster_name": cluster.name,
-                "endpoints": localities(&cluster.endpoints),
+                "endpoints": localities(&cluster.endpoints, cluster.locality_weights.as_ref()),
             },
-            "typed_extension_protocol_options": http_protocol_options(cluster),
         }),
     );
+    extend(&mut value, load_balancing(cluster));
+    extend(&mut value, of_every_cluster(cluster, options));
+    value
+}
+
+/// What doesn't depend on where endpoints come from.
+fn of_every_cluster(cluster: &Cluster, options: &Options) -> Value {
+    let pool = &cluster.connection_pool;
+    let mut value = json!({
+        "connect_timeout": connect_timeout(pool, &options.envoy),
+        "circuit_breakers": circuit_breakers(pool, cluster.retry_budget.as_ref()),
+        "typed_extension_protocol_options": http_protocol_options(cluster),
+    });
+    extend(&mut value, keepalive(pool.tcp.keepalive, options.mesh.keepalive));
+    if let Some(settings) = &cluster.outlier_detection {
+        extend(&mut value, json!({"outlier_detection": outlier_detection(settings)}));
+    }
+    extend(&mut value, common_lb_config(cluster));
     mark_external(&mut value, cluster);
-    if let Some(tls) = &cluster.tls {
-        extend(&mut value, json!({"transport_socket": transport_socket(tls, cluster.http, options)}));
+    let tls = cluster.tls.as_ref().map(|tls| {
+        let mut socket = transport_socket(tls, cluster.http, &options.envoy);
+        if matches!(cluster.discovery, Discovery::Dynamic(_) | Discovery::Shared { .. }) {
+            // Envoy would resume the session of one host with another, whose certificate isn't checked then.
+            socket["typed_config"]["max_session_keys"] = 0.into();
+        }
+        socket
+    });
+    if let Some(socket) = proxy_protocol(cluster.proxy_protocol, tls) {
+        extend(&mut value, json!({"transport_socket": socket}));
     }
     value
 }
@@ -79,13 +107,18 @@ fn stat_name(name: &str) -> String {
     name.replace('.', "_")
 }
 
-fn circuit_breakers() -> Value {
-    json!({"thresholds": [{
-        "max_connections": UNLIMITED,
-        "max_pending_requests": UNLIMITED,
-        "max_requests": UNLIMITED,
-        "max_retries": UNLIMITED,
-    }]})
+/// A number as Envoy writes it: a whole one without a fraction.
+fn number(number: f64) -> Value {
+    // What is read is within 0 and 2^53 wherever it is whole.
+    if number.fract() == 0.0 { json!(number as u64) } else { json!(number) }
+}
+
+/// As protobuf writes a time span.
+fn seconds(milliseconds: u64) -> String {
+    match milliseconds % 1000 {
+        0 => format!("{}s", milliseconds / 1000),
+        rest => format!("{}.{rest:03}s", milliseconds / 1000),
+    }
 }
 
 /// `{"socket_address": …}`.

@@ -8,6 +8,7 @@ use crate::emit::{ROUTE_FILTER_STATE, type_url};
 use crate::options::{Options, OutboundPolicy};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Mirror, Plan, RetryHosts, RetryProfile, RouteProfile, retries};
+use crate::resource::destination_rule::HashKey;
 
 /// One virtual host for all. Its routes differ only in what is static in Envoy, and match on
 /// a filter state that only the filter can write: a request without a decision of ours meets
@@ -86,7 +87,30 @@ fn profile_route(profile: &RouteProfile, options: &Options) -> Value {
         };
         settings["request_mirror_policies"] = profile.mirrors.iter().map(policy).collect();
     }
+    if !profile.hash.is_empty() {
+        settings["hash_policy"] = profile.hash.iter().map(hash_policy).collect();
+    }
     route(&profile.name(), settings)
+}
+
+/// DR-LB-05 to DR-LB-07
+fn hash_policy(key: &HashKey) -> Value {
+    match key {
+        HashKey::Header(name) => json!({"header": {"header_name": name}}),
+        HashKey::SourceIp => json!({"connection_properties": {"source_ip": true}}),
+        HashKey::QueryParameter(name) => json!({"query_parameter": {"name": name}}),
+        HashKey::Cookie(cookie) => {
+            let mut value = json!({"name": cookie.name, "path": cookie.path});
+            if let Some(ttl) = cookie.ttl {
+                value["ttl"] = seconds(ttl).into();
+            }
+            let attribute = |(name, text): &(String, String)| json!({"name": name, "value": text});
+            if !cookie.attributes.is_empty() {
+                value["attributes"] = cookie.attributes.iter().map(attribute).collect();
+            }
+            json!({"cookie": value})
+        }
+    }
 }
 
 /// Retries of routes that say nothing: the mesh's, else Istio's (VS-RETRY-01, DEF-06).

@@ -2,18 +2,15 @@
 
 use super::super::read::{boolean, int, milliseconds};
 use crate::input::node::Node;
-use crate::source::Span;
 
 /// Limits and timeouts of connections. Of time spans, the value is in milliseconds; of limits, none
 /// is the default (DR-CP-01, DR-CP-06).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionPool {
     /// Of connections.
     pub tcp: Tcp,
     /// Of requests.
     pub http: Http,
-    /// The whole block.
-    pub span: Span,
 }
 
 /// `tcp`
@@ -86,11 +83,10 @@ pub struct Http2KeepAlive {
     pub timeout: Option<u64>,
 }
 
-pub(super) fn read(node: &Node) -> ConnectionPool {
+pub(crate) fn read(node: &Node) -> ConnectionPool {
     ConnectionPool {
         tcp: node.get("tcp").map(tcp).unwrap_or_default(),
         http: node.get("http").map(http).unwrap_or_default(),
-        span: node.span,
     }
 }
 

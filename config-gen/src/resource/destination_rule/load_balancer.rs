@@ -1,11 +1,11 @@
 //! `loadBalancer` (spec 5.3).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::super::Spanned;
 use super::super::read::{boolean, filled, int, milliseconds, number, string, strings};
 use crate::input::node::Node;
-use crate::source::Span;
 
 /// Which endpoint gets a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,8 +18,6 @@ pub struct LoadBalancer {
     pub zone_aware: Option<ZoneAware>,
     /// How endpoints that come new are spared (DR-LB-11).
     pub warmup: Option<Warmup>,
-    /// The whole block.
-    pub span: Span,
 }
 
 /// An algorithm.
@@ -51,8 +49,6 @@ pub struct ConsistentHash {
     pub key: Option<HashKey>,
     /// How a hash finds its endpoint.
     pub table: HashTable,
-    /// The whole block.
-    pub span: Span,
 }
 
 /// What is hashed.
@@ -66,6 +62,17 @@ pub enum HashKey {
     SourceIp,
     /// A query parameter (DR-LB-07).
     QueryParameter(String),
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(formatter, "header {name}"),
+            Self::Cookie(cookie) => write!(formatter, "cookie {}", cookie.name),
+            Self::SourceIp => formatter.write_str("source address"),
+            Self::QueryParameter(name) => write!(formatter, "query parameter {name}"),
+        }
+    }
 }
 
 /// A cookie, which Envoy gives to clients that have none where there is a `ttl`.
@@ -101,8 +108,6 @@ pub struct LocalitySetting {
     pub failover: Vec<(String, String)>,
     /// Labels that client and endpoint should share, the most important first.
     pub failover_priority: Vec<String>,
-    /// The whole block.
-    pub span: Span,
 }
 
 /// Envoy's own preference for the client's zone.
@@ -116,8 +121,6 @@ pub struct ZoneAware {
     pub failover_priority: Vec<String>,
     /// With fewer endpoints there is none.
     pub min_cluster_size: Option<u64>,
-    /// The whole block.
-    pub span: Span,
 }
 
 /// How endpoints that come new are spared.
@@ -139,7 +142,6 @@ pub(super) fn read(node: &Node) -> LoadBalancer {
         locality: node.get("localityLbSetting").map(locality),
         zone_aware: node.get("zoneAwareLbSetting").map(zone_aware),
         warmup: warmup(node),
-        span: node.span,
     }
 }
 
@@ -168,7 +170,7 @@ fn consistent_hash(node: &Node) -> ConsistentHash {
         (None, Some(ring)) => HashTable::Ring(size(ring.get("minimumRingSize"))),
         (None, None) => HashTable::Ring(size(node.get("minimumRingSize")).or(Some(DEFAULT_RING_SIZE))),
     };
-    ConsistentHash { key, table, span: node.span }
+    ConsistentHash { key, table }
 }
 
 /// Where no algorithm is named (DR-LB-08).
@@ -195,7 +197,7 @@ fn texts(node: Option<&Node>) -> Vec<String> {
     strings(node).into_iter().map(|text| text.value).collect()
 }
 
-fn locality(node: &Node) -> LocalitySetting {
+pub(crate) fn locality(node: &Node) -> LocalitySetting {
     let share =
         |entry: &crate::input::node::Entry| Some((entry.key.clone(), int::<u32>(Some(&entry.node))?.value));
     let distribute = node.get("distribute").map(Node::items).unwrap_or_default().iter().map(|item| {
@@ -208,7 +210,6 @@ fn locality(node: &Node) -> LocalitySetting {
         distribute: distribute.collect(),
         failover: failover(node),
         failover_priority: texts(node.get("failoverPriority")),
-        span: node.span,
     }
 }
 
@@ -218,7 +219,6 @@ fn zone_aware(node: &Node) -> ZoneAware {
         failover: failover(node),
         failover_priority: texts(node.get("failoverPriority")),
         min_cluster_size: int(node.get("minClusterSize")).map(|size| size.value),
-        span: node.span,
     }
 }
 

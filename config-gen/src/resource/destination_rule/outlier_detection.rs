@@ -2,7 +2,6 @@
 
 use super::super::read::{boolean, int, milliseconds};
 use crate::input::node::Node;
-use crate::source::Span;
 
 /// When endpoints that fail are taken out. What is none is Envoy's default; time spans are in
 /// milliseconds.
@@ -26,11 +25,9 @@ pub struct OutlierDetection {
     pub min_health_percent: Option<u32>,
     /// Statuses that are failures, in place of 500 to 599 (DR-OD-10).
     pub http_error_codes: Vec<u16>,
-    /// The whole block.
-    pub span: Span,
 }
 
-pub(super) fn read(node: &Node) -> OutlierDetection {
+pub(crate) fn read(node: &Node) -> OutlierDetection {
     let count = |name: &str| int(node.get(name)).map(|count| count.value);
     let span = |name: &str| milliseconds(node.get(name)).map(|span| span.value);
     let codes = node.get("outlierDetectionHttpErrorCodes").map(Node::items).unwrap_or_default();
@@ -45,6 +42,5 @@ pub(super) fn read(node: &Node) -> OutlierDetection {
         max_ejection_percent: count("maxEjectionPercent").filter(|percent| *percent > 0),
         min_health_percent: count("minHealthPercent"),
         http_error_codes: codes.iter().filter_map(|code| Some(int(Some(code))?.value)).collect(),
-        span: node.span,
     }
 }

@@ -120,14 +120,10 @@ mod tests {
                     ),
                     &["warning duplicate-port DR-TP-05"],
                 ),
-                (&case("{loadBalancer: {simple: RANDOM}}"), &["error not-supported DR-LB-01"]),
+                (&case("{loadBalancer: {simple: RANDOM}}"), &[]),
                 (
                     &case("{outlierDetection: {interval: 1d, consecutive5xxErrors: -1}}"),
-                    &[
-                        "error not-supported DR-OD-01",
-                        "error invalid-duration VAL-CRD-05",
-                        "error out-of-range VAL-CRD-06",
-                    ],
+                    &["error invalid-duration VAL-CRD-05", "error out-of-range VAL-CRD-06"],
                 ),
                 ("host: a\nsubsets: [{name: v1, labels: {version: v1}}]", &[]),
                 (

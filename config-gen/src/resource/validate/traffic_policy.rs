@@ -1,7 +1,4 @@
 //! VAL-DR rules for traffic policies: of the rule, of its ports and of its subsets.
-//!
-//! Most settings are refused as not supported. They are checked all the same, so that a mistake is
-//! told from what is missing here.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::input::node::{Node, Value};
@@ -162,6 +159,9 @@ fn load_balancer(balancer: &Node, out: &mut Diagnostics) {
         let message = "`localityLbSetting` and `zoneAwareLbSetting` exclude each other";
         out.push(error(CODE, message, zone.span).also("the other one stands at", locality.span).rule(RULE));
     }
+    if let Some(locality) = balancer.get("localityLbSetting") {
+        self::locality(locality, out);
+    }
     let Some(aggression) = balancer.get("warmup").and_then(|warmup| warmup.get("aggression")) else { return };
     let number = match aggression.value {
         Value::Float(value) => Some(value),
@@ -170,6 +170,35 @@ fn load_balancer(balancer: &Node, out: &mut Diagnostics) {
     // Below 0 the schema has reported it.
     if number.is_some_and(|number| (0.0..1.0).contains(&number)) {
         out.push(error(CODE, "`aggression` can't be less than 1", aggression.span).rule(RULE));
+    }
+}
+
+/// Shares come to a hundred, regions fail over to others, and one excludes the other.
+fn locality(locality: &Node, out: &mut Diagnostics) {
+    const CODE: &str = "invalid-load-balancer";
+    const RULE: &str = "VAL-DR-08";
+    let distribute = locality.get("distribute").filter(|list| !list.items().is_empty());
+    let failover = locality.get("failover").filter(|list| !list.items().is_empty());
+    if let (Some(distribute), Some(failover)) = (distribute, failover) {
+        let message = "`distribute` and `failover` exclude each other";
+        out.push(
+            error(CODE, message, failover.span).also("the other one stands at", distribute.span).rule(RULE),
+        );
+    }
+    for item in distribute.map(Node::items).unwrap_or_default() {
+        let shares = item.get("to").map(Node::entries).unwrap_or_default();
+        let shares: Vec<i64> = shares.iter().filter_map(|entry| entry.node.as_int()).collect();
+        if shares.iter().sum::<i64>() != 100 || shares.contains(&0) {
+            let message = "the shares in `to` have to be positive, and 100 together";
+            out.push(error(CODE, message, item.span).rule(RULE));
+        }
+    }
+    for item in failover.map(Node::items).unwrap_or_default() {
+        let region = |name: &str| filled(item.get(name)).map(|region| region.value).unwrap_or_default();
+        if region("from") == region("to") {
+            let message = "a region can't fail over to itself";
+            out.push(error(CODE, message, item.span).rule(RULE));
+        }
     }
 }
 
