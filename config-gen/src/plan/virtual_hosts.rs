@@ -1,6 +1,6 @@
 //! Virtual hosts: who answers for a host name on a listener port (spec sections 3.2, 4.1).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 
@@ -32,12 +32,17 @@ pub(super) fn build(
     }
     let ports = input.ports();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
+    // By their first domain.
+    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
     let mut reported = BTreeSet::new();
     for &port in &ports {
         for mut host in PortTable::build(input, services, port, &mut reported, diagnostics) {
-            match merged.iter_mut().find(|other| is_same_but_ports(other, &host)) {
+            let known = places.entry(host.domains.first().cloned().unwrap_or_default()).or_default();
+            let same = |at: &&usize| merged.get(**at).is_some_and(|other| is_same_but_ports(other, &host));
+            match known.iter().find(same).and_then(|at| merged.get_mut(*at)) {
                 Some(other) => other.ports.push(port),
                 None => {
+                    known.push(merged.len());
                     host.ports = vec![port];
                     merged.push(host);
                 }
@@ -191,6 +196,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
         losers: &mut Vec<Loser<'v>>,
     ) -> Vec<&'i Service<'a>> {
         let mut plain = Vec::new();
+        let services = &ByHost::new(services);
         let hosts: Vec<&'i Service<'a>> = self.registered.values().copied().collect();
         for known in hosts {
             let own = self.own_domains(known, known.host);
@@ -383,23 +389,54 @@ impl<'a, 'i> PortTable<'a, 'i> {
     }
 }
 
+/// VirtualServices by their hosts.
+struct ByHost<'s, 'v> {
+    services: &'s [WithRoutes<'v>],
+    /// Where the VirtualServices stand.
+    exact: HashMap<String, Vec<usize>>,
+    wildcards: Vec<(String, usize)>,
+}
+
+impl<'s, 'v> ByHost<'s, 'v> {
+    fn new(services: &'s [WithRoutes<'v>]) -> Self {
+        let mut found = Self { services, exact: HashMap::new(), wildcards: Vec::new() };
+        for (at, (service, _)) in services.iter().enumerate() {
+            for host in &service.hosts {
+                let host = expand(host, &service.meta.namespace);
+                if host.starts_with('*') {
+                    found.wildcards.push((host, at));
+                } else {
+                    found.exact.entry(host).or_default().push(at);
+                }
+            }
+        }
+        found
+    }
+
+    /// Those that have the host `known`, by which host of theirs; of each sort in their order.
+    fn covering(&self, known: &str) -> Vec<(String, &'v VirtualService, &'s [Route])> {
+        let exact = self.exact.get_key_value(known).into_iter();
+        let exact = exact.flat_map(|(host, places)| places.iter().map(move |at| (host, at)));
+        let wildcards = self.wildcards.iter().filter(|(host, _)| covers(host, known));
+        let found = exact.chain(wildcards.map(|(host, at)| (host, at))).filter_map(|(host, at)| {
+            let (service, routes) = self.services.get(*at)?;
+            Some((host.clone(), *service, routes.as_slice()))
+        });
+        found.collect()
+    }
+}
+
 /// The VirtualService for `known`: exact before wildcard, long before short; among equals the
 /// first wins, and the others are losers.
 ///
 /// One without routes here still keeps less specific ones away, and other ones of its wildcard
 /// (VH-13, VH-16); only of those with the exact host it is no hindrance, as it has no virtual host.
 fn most_specific<'s, 'v>(
-    services: &'s [WithRoutes<'v>],
+    services: &ByHost<'s, 'v>,
     known: &str,
     losers: &mut Vec<Loser<'v>>,
 ) -> Option<(&'v VirtualService, &'s [Route])> {
-    let candidates = services.iter().flat_map(|(service, routes)| {
-        service.hosts.iter().filter_map(move |host| {
-            let host = expand(host, &service.meta.namespace);
-            covers(&host, known).then_some((host, *service, routes.as_slice()))
-        })
-    });
-    let mut candidates: Vec<_> = candidates.collect();
+    let mut candidates = services.covering(known);
     candidates.sort_by_key(|(host, _, _)| (host.starts_with('*'), std::cmp::Reverse(host.len())));
     let best = candidates.first()?.0.clone();
     candidates.retain(|(host, _, routes)| *host == best && (best.starts_with('*') || !routes.is_empty()));

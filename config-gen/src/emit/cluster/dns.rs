@@ -69,8 +69,10 @@ pub(super) fn registry_dns_cache(name: &str, hosts: usize, options: &EnvoyOption
     extend(
         &mut cache,
         json!({
-            "dns_refresh_rate": options.dns_refresh_rate,
-            // As a cluster of its own, that takes any time to live.
+            // Of a name without addresses, or without an answer; those that it has are kept for their
+            // time to live.
+            "dns_refresh_rate": "5s",
+            "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "5s"},
             "dns_min_refresh_rate": "1s",
             "dns_cache_circuit_breaker": {"max_pending_requests": UNLIMITED},
         }),

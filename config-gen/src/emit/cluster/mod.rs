@@ -74,14 +74,7 @@ fn of_every_cluster(cluster: &Cluster, options: &Options) -> Value {
     }
     extend(&mut value, common_lb_config(cluster));
     mark_external(&mut value, cluster);
-    let tls = cluster.tls.as_ref().map(|tls| {
-        let mut socket = transport_socket(tls, cluster.http, &options.envoy);
-        if matches!(cluster.discovery, Discovery::Dynamic(_) | Discovery::Shared { .. }) {
-            // Envoy would resume the session of one host with another, whose certificate isn't checked then.
-            socket["typed_config"]["max_session_keys"] = 0.into();
-        }
-        socket
-    });
+    let tls = cluster.tls.as_ref().map(|tls| transport_socket(tls, cluster.http, &options.envoy));
     if let Some(socket) = proxy_protocol(cluster.proxy_protocol, tls) {
         extend(&mut value, json!({"transport_socket": socket}));
     }

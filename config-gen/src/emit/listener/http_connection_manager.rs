@@ -1,5 +1,6 @@
 //! HTTP: the connection manager and its filters (LI-06, LI-07).
 
+use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
@@ -7,7 +8,7 @@ use super::listener_name;
 use super::route_config::route_config;
 use crate::emit::cluster::passthrough_dns_cache;
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
-use crate::emit::{Output, guard, in_files_root, type_url};
+use crate::emit::{Output, ROUTE_FILTER_STATE, guard, in_files_root, type_url};
 use crate::options::{Options, OutboundPolicy, Profile};
 use crate::plan::Plan;
 
@@ -79,7 +80,7 @@ fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
         }));
     }
     if options.outbound_policy() == OutboundPolicy::AllowAny {
-        filters.push(json!({
+        filters.push(only_passed_through(&json!({
             "name": "envoy.filters.http.dynamic_forward_proxy",
             "typed_config": {
                 "@type": type_url("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
@@ -87,7 +88,7 @@ fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
                 "save_upstream_address": true,
                 "allow_dynamic_host_from_filter_state": true,
             },
-        }));
+        })));
         filters.push(guard::filter(&options.envoy)?);
     }
     filters.push(json!({
@@ -99,4 +100,34 @@ fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
         },
     }));
     Ok(filters)
+}
+
+/// An HTTP filter for requests to hosts outside the registry only. Envoy's dynamic forward proxy
+/// filter would have hosts of the registry resolved as well, in the cache that clients can fill.
+fn only_passed_through(filter: &Value) -> Value {
+    json!({
+        "name": filter["name"],
+        "typed_config": {
+            "@type": type_url("envoy.extensions.common.matching.v3.ExtensionWithMatcher"),
+            "extension_config": filter,
+            "xds_matcher": {"matcher_list": {"matchers": [{
+                "predicate": {"not_matcher": {"single_predicate": {
+                    "input": {
+                        "name": "envoy.matching.inputs.filter_state",
+                        "typed_config": {
+                            "@type": type_url("envoy.extensions.matching.common_inputs.network.v3.FilterStateInput"),
+                            "key": ROUTE_FILTER_STATE,
+                        },
+                    },
+                    "value_match": {"prefix": format!("{PASSTHROUGH_ROUTE_PROFILE} ")},
+                }}},
+                "on_match": {"action": {
+                    "name": "skip",
+                    "typed_config": {
+                        "@type": type_url("envoy.extensions.filters.common.matcher.action.v3.SkipFilter"),
+                    },
+                }},
+            }]}},
+        },
+    })
 }
