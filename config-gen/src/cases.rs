@@ -127,6 +127,8 @@ pub struct Request {
     pub path: Vec<u8>,
     /// Further header lines; names in lower case.
     pub headers: Lines,
+    /// It came in TLS that ended at a gateway.
+    pub by_tls: bool,
     /// What is left to chance is drawn from it; only natively.
     pub random: u64,
 }

@@ -30,7 +30,7 @@ pub fn receive(request: &Request) -> Result<Request, Refused> {
     let mut received = request.clone();
     // Clients can't say that they came by TLS (`use_remote_address`).
     received.headers.retain(|(name, _)| name != FORWARDED_PROTO);
-    received.headers.push((FORWARDED_PROTO.to_owned(), b"http".to_vec()));
+    received.headers.push((FORWARDED_PROTO.to_owned(), scheme(request).into()));
     if request.method == "CONNECT" {
         received.path.clear();
         return Ok(received);
@@ -46,6 +46,11 @@ pub fn receive(request: &Request) -> Result<Request, Refused> {
     };
     received.path = path;
     Ok(received)
+}
+
+/// `:scheme` follows the connection (GW-22).
+fn scheme(request: &Request) -> &'static str {
+    if request.by_tls { "https" } else { "http" }
 }
 
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -184,13 +189,14 @@ pub(crate) fn as_seen_by_engine<T>(
     if request.method != "CONNECT" {
         headers.push((b":path", &request.path));
     }
-    headers.extend([(&b":method"[..], request.method.as_bytes()), (b":scheme", b"http")]);
+    let scheme = scheme(request).as_bytes();
+    headers.extend([(&b":method"[..], request.method.as_bytes()), (b":scheme", scheme)]);
     headers.extend(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())));
     then(&EngineRequest {
         listener_port: request.port,
         original_destination: None,
         method: request.method.as_bytes(),
-        scheme: b"http",
+        scheme,
         authority: &request.authority,
         path: &request.path,
         headers: &headers,
@@ -245,6 +251,7 @@ mod tests {
     #[test]
     fn what_envoy_refuses_by_itself() {
         let request = |method: &str, authority: &str, path: &str| Request {
+            by_tls: false,
             random: 0,
             port: 80,
             method: method.to_owned(),

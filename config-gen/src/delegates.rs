@@ -239,7 +239,7 @@ fn merge_matches<'a>(root: &[HttpMatch], leaf: &'a HttpRoute) -> Result<Vec<Http
 }
 
 /// The condition by which the two can't hold together (VS-DEL-06, VS-DEL-07).
-fn conflict(root: &HttpMatch, leaf: &HttpMatch) -> Option<String> {
+pub(crate) fn conflict(root: &HttpMatch, leaf: &HttpMatch) -> Option<String> {
     let single = [
         ("uri", &root.uri, &leaf.uri),
         ("scheme", &root.scheme, &leaf.scheme),
@@ -296,7 +296,7 @@ fn narrows(leaf: &StringMatch, root: &StringMatch) -> bool {
 }
 
 /// Both as one: what the leaf doesn't set is the root's (VS-DEL-08).
-fn merge_entry(root: &HttpMatch, leaf: &HttpMatch) -> HttpMatch {
+pub(crate) fn merge_entry(root: &HttpMatch, leaf: &HttpMatch) -> HttpMatch {
     let named = |root: &[NamedMatch], leaf: &[NamedMatch]| -> Vec<NamedMatch> {
         let only_root =
             root.iter().filter(|entry| !leaf.iter().any(|other| other.name.value == entry.name.value));

@@ -23,7 +23,7 @@ use crate::source::Span;
 pub use bypassed::Bypassed;
 pub use change::Change;
 pub(crate) use connections::explain_tcp;
-pub use connections::{Chain, Registered, explain as explain_tls};
+pub use connections::{Chain, Registered, explain as explain_tls, terminated};
 pub(crate) use data::report as report_data;
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
@@ -40,6 +40,8 @@ pub enum Asked {
         host: String,
         /// The port of the listener.
         port: u16,
+        /// What is inside, which counts where the TLS ends at a gateway.
+        request: Box<Request>,
     },
     /// A connection of another protocol.
     Tcp {

@@ -11,6 +11,7 @@
 
 pub mod cases;
 pub mod cli;
+mod collapse;
 pub mod connection_manager;
 pub mod credential;
 mod delegates;
@@ -18,6 +19,7 @@ pub mod destination_rules;
 pub mod diagnostic;
 pub mod emit;
 pub mod explain;
+pub mod gateway;
 pub mod input;
 pub mod mesh_config;
 pub mod names;

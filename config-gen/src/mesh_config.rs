@@ -188,8 +188,10 @@ impl MeshConfig {
     }
 
     /// The options with what the mesh says, and then with what the client's Sidecar says of
-    /// hosts outside the registry, unless an option says so itself (OTP-02).
-    pub fn options(&self, mut options: Options, read: &Read) -> Options {
+    /// hosts outside the registry, unless an option says so itself (OTP-02); a gateway's proxy has
+    /// its Gateways in place of a Sidecar.
+    pub fn options(&self, options: Options, read: &Read) -> Options {
+        let mut options = crate::gateway::options(options, read);
         if let Some(root) = &self.root_namespace {
             options.root_namespace.clone_from(root);
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::credential::Credential;
+use crate::gateway::GatewayName;
 use crate::plan::Locality;
 use crate::resource::action::Retries;
 use crate::resource::destination_rule::{ConnectionPool, Keepalive, LocalitySetting, OutlierDetection};
@@ -63,6 +64,10 @@ pub struct Options {
     pub client_namespace_given: bool,
     /// The namespace whose resources reach all others, `meshConfig.rootNamespace`.
     pub root_namespace: String,
+    /// The Gateway whose proxy is generated for, in place of a client's (GW-01).
+    pub gateway: Option<GatewayName>,
+    /// Do what rules for an egress gateway say right here, in place of the way to it (GW-21).
+    pub collapse_egress_gateway: bool,
     /// Labels of the client (VS-MATCH-31).
     pub client_labels: BTreeMap<String, String>,
     /// Where the client stands; none: it isn't known, so that localities make no difference
@@ -120,6 +125,8 @@ impl Default for Options {
             client_namespace: "default".to_owned(),
             client_namespace_given: true,
             root_namespace: ROOT_NAMESPACE.to_owned(),
+            gateway: None,
+            collapse_egress_gateway: false,
             client_labels: BTreeMap::new(),
             client_locality: None,
             mesh: MeshDefaults::default(),

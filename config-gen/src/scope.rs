@@ -23,6 +23,10 @@ pub struct Scope<'a> {
 
 /// The one Sidecar that applies to the client, if there is any (VIS-11).
 pub fn sidecar<'a>(sidecars: &'a [Sidecar], options: &Options) -> Option<&'a Sidecar> {
+    if options.gateway.is_some() {
+        // GW-14
+        return None;
+    }
     let client = options.client_namespace.as_str();
     // Oldest first, then by name and namespace (GAP-16).
     let mut ordered: Vec<&Sidecar> = sidecars.iter().collect();

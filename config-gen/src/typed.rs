@@ -5,6 +5,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use crate::credential::Credential;
+use crate::gateway::GatewayName;
 use crate::input::ReadOptions;
 use crate::options::{Clusters, Options, OutboundPolicy, Profile};
 use crate::plan::{ACCEPTABLE, Locality};
@@ -25,11 +26,22 @@ pub(crate) struct Meaning {
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(ACCEPTABLE))]
     accept: Vec<String>,
 
-    /// Namespace of the client whose traffic Envoy handles [default: that of --namespace]
+    /// Generate for the proxy of this Gateway in place of a client's; --listen says where its
+    /// servers listen
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    gateway: Option<GatewayName>,
+
+    /// Do what VirtualServices say for an egress gateway right here, in place of sending requests to
+    /// it
+    #[arg(long, conflicts_with = "gateway")]
+    collapse_egress_gateway: bool,
+
+    /// Namespace of the client whose traffic Envoy handles [default: that of --gateway, else of
+    /// --namespace]
     #[arg(long, value_name = "NAMESPACE")]
     client_namespace: Option<String>,
 
-    /// Labels of the client
+    /// Labels of the client [default: those that --gateway selects]
     #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
     client_labels: Vec<(String, String)>,
 
@@ -77,6 +89,8 @@ impl Meaning {
             profile,
             client_namespace: self.client_namespace.clone().unwrap_or_else(|| self.namespace.clone()),
             client_namespace_given: self.client_namespace.is_some(),
+            gateway: self.gateway.clone(),
+            collapse_egress_gateway: self.collapse_egress_gateway,
             client_labels: self.client_labels.iter().cloned().collect(),
             client_locality: self.client_locality.clone(),
             outbound_policy: self.outbound_policy,

@@ -482,6 +482,7 @@ fn explain_names_the_delegate_and_its_place() {
         authority: b"a.example.com".to_vec(),
         path: b"/a".to_vec(),
         headers: Vec::new(),
+        by_tls: false,
         random: 0,
     };
     let explainer = Explainer::new(config, Some((&planned.plan, &planned.options)), None).unwrap();

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use config_gen::cases::{self, CaseFile};
 use config_gen::diagnostic::{Diagnostics, Severity};
 use config_gen::emit::{Output, WasmPluginOptions};
+use config_gen::gateway::GatewayName;
 use config_gen::input::{Read, ReadOptions, files, read};
 use config_gen::mesh_config::{self, MeshConfig};
 use config_gen::options::{Options, Profile};
@@ -364,8 +365,13 @@ impl Subject for Generated {
         let (read, mesh) = self.read(text)?;
         let mut out = String::new();
         for profile in [Profile::Standalone, Profile::Istio] {
+            // The first Gateway, if there is any, is generated for.
+            let gateway = read.gateways.first().map(|gateway| GatewayName {
+                namespace: gateway.meta.namespace.clone(),
+                name: gateway.meta.name.value.clone(),
+            });
             let options = mesh.options(
-                Options { profile, client_locality: "eu".parse().ok(), ..Options::default() },
+                Options { profile, gateway, client_locality: "eu".parse().ok(), ..Options::default() },
                 &read,
             );
             let mut found = read.diagnostics.clone();

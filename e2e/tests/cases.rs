@@ -111,9 +111,10 @@ fn run(version: &str, group: &Group<'_>, prepared: &Prepared, report: &mut Repor
             return Ok(());
         }
     };
-    let world = World::start(group, plan)?;
+    let world = World::start(group, &prepared, plan)?;
     let setup = world.add_to(setup(version, group, &scratch)?);
     let generated = Generated::of(&setup, &scratch, prepared)?;
+    World::write_certificates(plan, &setup.output())?;
     let portolan = setup.start_as_generated()?;
     let mut client = Client::new(&portolan, &world);
     for (test, expect) in &group.tests {

@@ -177,6 +177,7 @@ fn what_is_explained_is_what_happens() -> Result<()> {
                 authority: host.into(),
                 path: path.into(),
                 headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
+                by_tls: false,
                 random: 0,
             };
             upstream.clear();

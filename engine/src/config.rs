@@ -71,6 +71,9 @@ pub enum OutboundTrafficPolicy {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         upstream_ports: Vec<(u16, u16)>,
     },
+    /// A gateway has no such policy: an unknown host is answered with 404 (GW-11).
+    #[serde(rename = "GATEWAY")]
+    Gateway,
 }
 
 /// A cluster that dials what the client has dialled.
@@ -90,10 +93,12 @@ pub struct VirtualHost {
     /// The resource it stems from, such as `VirtualService default/webserver`. Appears
     /// in access logs and explanations.
     pub name: String,
-    /// Lower-case names without port: exact, or `*` followed by a suffix (VH-01, VH-04).
+    /// Lower-case names without port: exact, `*` followed by a suffix (VH-01, VH-04), or `*` for
+    /// all that no other virtual host has.
     pub domains: Vec<String>,
-    /// Listener ports on which the domains are known. Empty: every port for which no
-    /// other virtual host names the domain.
+    /// Listener ports on which the domains are known, or the numbers that stand for them where
+    /// servers of a gateway share a port. Empty: every port for which no other virtual host names
+    /// the domain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
     /// The routes in order; the first that matches wins (VS-ORD-01).

@@ -54,7 +54,7 @@ impl Engine {
                         |id: usize| virtual_hosts.get(id).map_or(host.name.as_str(), |other| &other.name);
                     let message = match error {
                         InvalidDomain::Malformed => {
-                            format!("`{domain}` must be a lower-case name or `*` and a suffix")
+                            format!("`{domain}` must be a lower-case name, or `*` with or without a suffix")
                         }
                         InvalidDomain::Taken(id, Some(port)) => {
                             format!("`{domain}` belongs to `{}` on port {port}", other(id))
@@ -159,6 +159,7 @@ impl Engine {
     fn unknown_host(&self, request: &Request<'_>, on_another_port: bool) -> Decision<'_> {
         let (cluster, upstream_ports) = match &self.policy {
             _ if self.mode == Mode::Mesh => return Decision::Pass,
+            OutboundTrafficPolicy::Gateway => return self.refuse(Reason::HostNotOnGateway, request),
             OutboundTrafficPolicy::RegistryOnly => {
                 let reason =
                     if on_another_port { Reason::PortNotInRegistry } else { Reason::HostNotInRegistry };

@@ -13,6 +13,8 @@ pub(crate) struct Domains {
     /// By length of the suffix, longest first, as Envoy does; so `*-bar.baz.com` comes
     /// before `*.baz.com`.
     wildcards: Vec<(usize, Slots)>,
+    /// Of the domain `*`, which a gateway may have.
+    all: Slot,
 }
 
 type Slots = HashMap<Box<[u8]>, Slot>;
@@ -52,11 +54,19 @@ impl Domains {
             Some(suffix) => (suffix, true),
             None => (domain, false),
         };
-        if suffix.is_empty() || suffix.contains('*') || suffix.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let all = wildcard && suffix.is_empty();
+        if (suffix.is_empty() && !all)
+            || suffix.contains('*')
+            || suffix.bytes().any(|byte| byte.is_ascii_uppercase())
+        {
             return Err(InvalidDomain::Malformed);
         }
-        let map = if wildcard { self.wildcards_of_length(suffix.len()) } else { &mut self.exact };
-        let slot = map.entry(suffix.as_bytes().into()).or_default();
+        let slot = if all {
+            &mut self.all
+        } else {
+            let map = if wildcard { self.wildcards_of_length(suffix.len()) } else { &mut self.exact };
+            map.entry(suffix.as_bytes().into()).or_default()
+        };
         if ports.is_empty()
             && let Some(other) = slot.any_port.replace(id)
         {
@@ -86,7 +96,7 @@ impl Domains {
     /// The virtual host for `host` on `port`: exact, else the longest suffix that leaves at
     /// least one character for the `*` (VH-05).
     pub(crate) fn find(&self, host: &[u8], port: u16) -> Option<VirtualHostId> {
-        self.slots(host).find_map(|slot| slot.get(port))
+        self.slots(host).find_map(|slot| slot.get(port)).or_else(|| self.all.get(port))
     }
 
     /// Whether any port knows `host`.
@@ -142,6 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_wildcard_has_what_is_left() {
+        // GW-05
+        let domains = domains(&[("*", &[80]), ("*.example.com", &[]), ("*", &[81])]);
+        assert_eq!(domains.find(b"a.example.com", 80), Some(1));
+        assert_eq!(domains.find(b"example.com", 80), Some(0));
+        assert_eq!(domains.find(b"", 81), Some(2));
+        assert_eq!(domains.find(b"example.com", 82), None);
+    }
+
+    #[test]
     fn ports_are_tables_of_their_own() {
         // LI-08: an exact name on another port doesn't hide the wildcard on this one.
         let domains =
@@ -156,7 +176,7 @@ mod tests {
     #[test]
     fn bad_and_duplicate_domains_are_refused() {
         let mut domains = domains(&[("a", &[80])]);
-        for bad in ["", "*", "A", "a*", "**a"] {
+        for bad in ["", "**", "A", "a*", "**a"] {
             assert_eq!(domains.insert(bad, &[], 1), Err(InvalidDomain::Malformed), "{bad}");
         }
         assert_eq!(domains.insert("a", &[81, 80], 1), Err(InvalidDomain::Taken(0, Some(80))));

@@ -13,18 +13,21 @@ pub enum Reason {
     OnlyTlsPorts,
     /// The host is known, but none of its routes matches (VH-11).
     NoRoute,
+    /// No server of the gateway has the name with a route (GW-11).
+    HostNotOnGateway,
     /// The route leads to the names below a wildcard host, and this is none of them.
     HostNotBelowWildcard,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::InvalidAuthority,
         Self::HostNotInRegistry,
         Self::PortNotInRegistry,
         Self::OnlyTlsPorts,
         Self::NoRoute,
+        Self::HostNotOnGateway,
         Self::HostNotBelowWildcard,
     ];
 
@@ -36,6 +39,7 @@ impl Reason {
             Self::PortNotInRegistry => "port_not_in_registry",
             Self::OnlyTlsPorts => "only_tls_ports",
             Self::NoRoute => "no_route",
+            Self::HostNotOnGateway => "host_not_on_gateway",
             Self::HostNotBelowWildcard => "host_not_below_wildcard",
         }
     }
@@ -48,7 +52,7 @@ impl Reason {
             | Self::PortNotInRegistry
             | Self::OnlyTlsPorts
             | Self::HostNotBelowWildcard => 502,
-            Self::NoRoute => 404,
+            Self::NoRoute | Self::HostNotOnGateway => 404,
         }
     }
 
@@ -62,6 +66,9 @@ impl Reason {
                 "has only TLS ports; speak TLS to it, or let a DestinationRule originate TLS"
             }
             Self::NoRoute => "has no route for this request",
+            Self::HostNotOnGateway => {
+                "is no host of this gateway; a VirtualService that is bound to it would add it"
+            }
             Self::HostNotBelowWildcard => {
                 "is not below the wildcard host that its route leads to, so it is not dialled"
             }

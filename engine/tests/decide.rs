@@ -141,3 +141,21 @@ fn the_filter_is_told_what_to_ask_envoy_for() {
     assert!(!engine(json!({})).sends_original_headers());
     assert!(engine(json!({"originalHeaders": true})).sends_original_headers());
 }
+
+#[test]
+fn a_gateway_answers_404_for_a_host_that_it_does_not_have() {
+    // GW-11
+    let host =
+        json!({"name": "Gateway egress/gw", "domains": ["a.example.com"], "ports": [80], "routes": []});
+    let gateway = engine(json!({"outboundTrafficPolicy": {"mode": "GATEWAY"}, "virtualHosts": [host]}));
+    for (authority, port) in [("b.example.com", 80), ("a.example.com.", 80), ("a.example.com", 81)] {
+        let Decision::Respond(reply) = gateway.decide(&request(authority, "/", port), &mut NoTrace) else {
+            panic!("{authority} is sent on");
+        };
+        assert_eq!(
+            (reply.status, reply.cause),
+            (404, Cause::Refused(Reason::HostNotOnGateway)),
+            "{authority}"
+        );
+    }
+}

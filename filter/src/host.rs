@@ -203,7 +203,10 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
 
 /// Which port clients of the listener mean, as its metadata says (GAP-01).
 pub(crate) fn listener_port() -> Option<ListenerPort> {
-    ListenerPort::parse(&property("xds\0listener_metadata\0filter_metadata\0portolan\0port")?)
+    let value = property("xds\0listener_metadata\0filter_metadata\0portolan\0port")
+        // Servers of a gateway that share a port have route configurations of their own (GW-17).
+        .or_else(|| property("xds\0virtual_host_metadata\0filter_metadata\0portolan\0port"))?;
+    ListenerPort::parse(&value)
 }
 
 /// The local address of the client's connection: where it was redirected, its original destination.

@@ -314,7 +314,7 @@ impl Reader<'_> {
             Some(random) => self.number(random, 0..=i64::MAX)?,
             None => 0,
         };
-        Some((Request { port, method, authority, path, headers, random }, tls))
+        Some((Request { port, method, authority, path, headers, by_tls: false, random }, tls))
     }
 
     /// Name to value, or to a list of values: a line for each.

@@ -120,7 +120,10 @@ impl Prepared {
     /// What is wrong with the resources, ready to print.
     pub fn decide(&self, test: &Test, request: &Request) -> Result<(Seen, String), &str> {
         let (plan, engine) = self.planned()?;
-        if let Some(host) = &test.tls {
+        let terminated = test.tls.as_ref().and_then(|host| explain::terminated(plan, host, request.port));
+        let inside = terminated.map(|port| Request { port, by_tls: true, ..request.clone() });
+        let request = inside.as_ref().unwrap_or(request);
+        if let (Some(host), None) = (&test.tls, terminated) {
             let chain = explain::explain_tls(plan, &self.options, host, request.port);
             let why = match &chain {
                 Chain::Registered(chain) => format!("decided by: {}", chain.resource.name),
@@ -130,7 +133,7 @@ impl Prepared {
             name_dedicated(&mut seen, plan);
             return Ok((seen, why));
         }
-        if !carries_http(request.port, plan, &self.options) {
+        if terminated.is_none() && !carries_http(request.port, plan, &self.options) {
             let chain = explain::explain_tcp(plan, &self.options, "", request.port);
             return Ok((of_connection(request, &chain), "no host has HTTP on this port".to_owned()));
         }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::arguments::{Explain, Format};
 use super::{Status, UNREADABLE, complain, print, read_resources};
+use crate::cases::Request;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::emit;
 use crate::explain::{self, Answer, Asked, Explainer};
@@ -209,7 +210,11 @@ impl Planned<'_> {
                     explanation.add_bypassed(request.port, resources, found, options);
                     Answer::Http(Box::new(explanation))
                 }
-                Asked::Tls { host, port } => {
+                Asked::Tls { host, port, request } => {
+                    if let Some(number) = explain::terminated(plan, host, *port) {
+                        let request = Request { port: number, by_tls: true, ..(**request).clone() };
+                        return Ok(Answer::Http(Box::new(explainer.explain(&request)?)));
+                    }
                     Answer::Connection(options.profile, explain::explain_tls(plan, options, host, *port))
                 }
                 Asked::Tcp { target, port } => {

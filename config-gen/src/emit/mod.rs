@@ -98,6 +98,7 @@ pub(crate) const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
 /// The policy in the plugin config's words.
 pub(crate) fn outbound_traffic_policy(options: &Options) -> config::OutboundTrafficPolicy {
     match options.outbound_policy() {
+        _ if options.gateway.is_some() => config::OutboundTrafficPolicy::Gateway,
         OutboundPolicy::RegistryOnly => config::OutboundTrafficPolicy::RegistryOnly,
         OutboundPolicy::AllowAny => config::OutboundTrafficPolicy::AllowAny {
             cluster: PASSTHROUGH_CLUSTER.to_owned(),

@@ -87,6 +87,24 @@ pub(crate) fn explain_tcp(plan: &Plan, options: &Options, target: &str, port: u1
     }
 }
 
+/// The number of the virtual hosts that a request meets which comes by TLS to `host` on listener port
+/// `port`, where this ends at the gateway (GW-17).
+pub fn terminated(plan: &Plan, host: &str, port: u16) -> Option<u16> {
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let tried = if address(&name).is_some() { vec!["*".to_owned()] } else { server_names(&name) };
+    let terminations = &plan.gateway.as_ref()?.terminations;
+    tried.iter().find_map(|name| {
+        let has = |names: &[String]| names.contains(name) || (names.is_empty() && name == "*");
+        let here = terminations.iter().find(|one| one.port == port && has(&one.server_names));
+        let passed =
+            plan.connections.iter().any(|one| one.port == port && one.server_name.as_ref() == Some(name));
+        match here {
+            Some(termination) => Some(Some(termination.number)),
+            None => passed.then_some(None),
+        }
+    })?
+}
+
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_matches(['[', ']']).parse().ok()
 }

@@ -31,7 +31,7 @@ fn question(asked: &Asked) -> Value {
             "path": bytes(&request.path),
             "headers": request.headers.iter().map(|(name, value)| json!([name, bytes(value)])).collect::<Value>(),
         }),
-        Asked::Tls { host, port } => json!({"port": port, "serverName": host}),
+        Asked::Tls { host, port, .. } => json!({"port": port, "serverName": host}),
         Asked::Tcp { target, port } => json!({"port": port, "address": target}),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn question(asked: &Asked) -> String {
             bytes(&request.path),
             request.port
         ),
-        Asked::Tls { host, port } => format!("TLS to {host} on port {port}"),
+        Asked::Tls { host, port, .. } => format!("TLS to {host} on port {port}"),
         Asked::Tcp { target, port } => format!("TCP to {target} on port {port}"),
     }
 }

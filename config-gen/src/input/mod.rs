@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{
-    self, DestinationRule, KubernetesService, Meta, Resources, ServiceEntry, Sidecar, Spanned,
-    VirtualService, WorkloadEntry, destination_rule, kubernetes_service, service_entry, sidecar,
+    self, DestinationRule, Gateway, KubernetesService, Meta, Resources, ServiceEntry, Sidecar, Spanned,
+    VirtualService, WorkloadEntry, destination_rule, gateway, kubernetes_service, service_entry, sidecar,
     virtual_service, workload_entry,
 };
 use crate::schema::kinds::Verdict;
@@ -53,6 +53,8 @@ pub struct Read {
     pub workload_entries: Vec<WorkloadEntry>,
     /// The Sidecar objects in the order of the input.
     pub sidecars: Vec<Sidecar>,
+    /// The Gateway objects in the order of the input.
+    pub gateways: Vec<Gateway>,
     /// The Kubernetes Service objects in the order of the input.
     pub kubernetes_services: Vec<KubernetesService>,
     /// Findings in the order of the input.
@@ -78,6 +80,7 @@ impl Read {
             kubernetes_services: &self.kubernetes_services,
             workload_entries: &self.workload_entries,
             sidecars: &self.sidecars,
+            gateways: &self.gateways,
             virtual_services: &self.virtual_services,
             destination_rules: &self.destination_rules,
         }
@@ -308,6 +311,11 @@ impl Reader<'_> {
                 let sidecar = sidecar::read(meta, spec);
                 validate::sidecar::validate(&sidecar, diagnostics);
                 self.read.sidecars.push(sidecar);
+            }
+            "Gateway" => {
+                let gateway = gateway::read(meta, spec);
+                validate::gateway::validate(&gateway, spec, diagnostics);
+                self.read.gateways.push(gateway);
             }
             "Service" => {
                 let service = kubernetes_service::read(meta, spec);

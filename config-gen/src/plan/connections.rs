@@ -10,7 +10,7 @@ use crate::names::{expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
 use crate::plan::destinations::Target;
 use crate::plan::tls::upstream_tls;
-use crate::plan::{Input, cluster_name, clusters};
+use crate::plan::{DownstreamTls, Input, cluster_name, clusters};
 use crate::registry::Service;
 use crate::resource::VirtualService;
 use crate::resource::service_entry::{Port, Protocol, ProtocolClass};
@@ -35,6 +35,8 @@ pub struct ConnectionRoute {
     pub resource: String,
     /// The entry of a VirtualService, such as `tls[0].match[1]`; none: the service alone.
     pub rule: Option<String>,
+    /// The client's TLS ends here, and what was in it goes on (GW-03).
+    pub decrypted: Option<DownstreamTls>,
 }
 
 impl ConnectionRoute {
@@ -436,6 +438,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
             destinations,
             resource: owner.meta.title(),
             rule: Some(name(rule, entry)),
+            decrypted: None,
         })
     }
 
@@ -468,6 +471,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
             destinations: vec![Share { cluster, weight: 1 }],
             resource: service.meta().title(),
             rule: None,
+            decrypted: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use portolan_engine::config::Dial;
 
+use crate::collapse;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::expand;
 use crate::options::Profile;
@@ -11,7 +12,7 @@ use crate::registry::Service;
 use crate::resource::destination_rule::{Balancing, HashKey};
 use crate::resource::service_entry::{ProtocolClass, Resolution};
 use crate::resource::virtual_service::Destination;
-use crate::resource::{KubernetesService, Meta};
+use crate::resource::{KubernetesService, Meta, VirtualService};
 
 /// What a destination comes to on a listener port.
 pub(super) struct Target<'i, 'a> {
@@ -37,17 +38,22 @@ impl<'i, 'a> Target<'i, 'a> {
     ) -> Self {
         let written = expand(&destination.host, namespace);
         // Left out, it is the listener port, whatever ports the destination has (CL-05, CL-06).
-        let port = destination.port.as_ref().map_or(listener, |port| port.value);
+        let port = destination.port.as_ref().map(|port| port.value);
         let alias = input.registry.alias(&written);
         // One hop, and only where the alias lists the listener port (KS-04).
         let lists = |alias: &&KubernetesService| alias.ports.iter().any(|own| own.number.value == listener);
         let leads_to = alias.filter(lists).and_then(|alias| alias.external_name.as_ref());
         let host = leads_to.map_or(written, |target| target.value.clone());
+        let service = input.registry.own(&host);
+        // On a gateway the single port of the destination comes before that (GW-13).
+        let single = service.filter(|service| input.options.gateway.is_some() && service.ports.len() == 1);
+        let single = single.and_then(|service| service.ports.keys().next().copied());
+        let port = port.or(single).unwrap_or(listener);
         let subset = destination.subset.as_ref().map(|subset| subset.value.clone()).unwrap_or_default();
         Self {
             cluster: cluster_name(&host, port, &subset),
             subset,
-            service: input.registry.own(&host),
+            service,
             unlisted: alias.filter(|_| leads_to.is_none()),
             host,
             port,
@@ -121,8 +127,12 @@ impl<'i, 'a> Target<'i, 'a> {
         Some(Dial { host: Some(service.host.to_owned()), port })
     }
 
-    /// Why there is no cluster for `destination`, and a way out. `what_follows` ends the sentence.
-    fn missing(&self, input: &Input<'_>, destination: &Destination, what_follows: &str) -> Diagnostic {
+    /// Why there is no cluster for `destination`, and a way out.
+    fn missing(&self, input: &Input<'_>, destination: &Destination, purpose: Purpose<'_>) -> Diagnostic {
+        let what_follows = match purpose {
+            Purpose::Route(_) => "requests get 503",
+            Purpose::Mirror => "no copies are sent",
+        };
         let Self { host, port, subset, .. } = self;
         let error = |message: String| {
             Diagnostic::error("unknown-destination", format!("{message}; {what_follows}")).rule("CL-09")
@@ -134,7 +144,17 @@ impl<'i, 'a> Target<'i, 'a> {
                 .help("list the port in the service, or name the host that it stands for as destination");
         }
         let Some(service) = self.service else {
-            return error(format!("no service has the host `{host}`")).help(
+            let problem = error(format!("no service has the host `{host}`"));
+            if let Purpose::Route(from) = purpose
+                && input.options.gateway.is_none()
+                && collapse::may_be_gateway(from, input.virtual_services, destination)
+            {
+                return problem.rule("GW-21").help(format!(
+                    "if it is an egress gateway, do what the rules for it say right here with `{}`, or add its Service",
+                    collapse::OPTION
+                ));
+            }
+            return problem.help(
                 "add a ServiceEntry for the host, or take it as it is with `--accept unknown-destination`",
             );
         };
@@ -186,9 +206,9 @@ impl<'i, 'a> Target<'i, 'a> {
 
 /// What a destination is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Requests go there.
-    Route,
+pub(super) enum Purpose<'p> {
+    /// Requests go there, as this one says.
+    Route(&'p VirtualService),
     /// Copies of requests go there.
     Mirror,
 }
@@ -199,7 +219,7 @@ pub(super) fn check(
     input: &Input<'_>,
     meta: &Meta,
     destination: &Destination,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     field: &str,
     diagnostics: &mut Diagnostics,
 ) {
@@ -216,11 +236,7 @@ pub(super) fn check(
         }
     });
     let Some((target, service)) = found else {
-        let what_follows = match purpose {
-            Purpose::Route => "requests get 503",
-            Purpose::Mirror => "no copies are sent",
-        };
-        diagnostics.extend(first.map(|first| about(first.missing(input, destination, what_follows))));
+        diagnostics.extend(first.map(|first| about(first.missing(input, destination, purpose))));
         return;
     };
     let Target { host, port, .. } = &target;

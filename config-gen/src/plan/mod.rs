@@ -5,6 +5,7 @@ mod clusters;
 mod connections;
 mod destinations;
 mod endpoints;
+mod gateway;
 mod load_balancing;
 mod places;
 pub(crate) mod profiles;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use clusters::{Cluster, Discovery, HttpVersion};
 pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
+pub use gateway::{DownstreamTls, GatewayListeners, Termination};
 pub use load_balancing::LoadBalancing;
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
@@ -29,9 +31,11 @@ pub use tls::{Ca, UpstreamTls};
 use connections::Knows;
 use portolan_engine::config;
 
+use crate::collapse;
 use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::gateway::{MESH, unprivileged};
 use crate::options::{Clusters, Options, Profile};
 use crate::registry::{Origin, Registry, Service};
 use crate::resource::service_entry::{ProtocolClass, Resolution};
@@ -59,6 +63,8 @@ pub struct Plan {
     /// Connections that are passed through, by listener port: on listeners that clients connect to
     /// themselves.
     pub connections: Vec<ConnectionRoute>,
+    /// Where a gateway is generated for: what its listeners have beside these.
+    pub gateway: Option<GatewayListeners>,
     /// The same for connections whose original destination is known.
     pub redirected: Vec<ConnectionRoute>,
     /// Route profiles that virtual hosts use, besides the default one.
@@ -76,6 +82,8 @@ pub(crate) struct Input<'a> {
     /// All as they are written.
     pub(crate) written: &'a [VirtualService],
     pub(crate) scope: &'a Scope<'a>,
+    /// Of the gateway that is generated for.
+    servers: &'a [gateway::Server<'a>],
     pub(crate) options: &'a Options,
     /// Route profiles that were asked for.
     profiles: RefCell<BTreeSet<RouteProfile>>,
@@ -99,9 +107,11 @@ impl Plan {
     pub fn of(resources: &Resources<'_>, options: &Options, diagnostics: &mut Diagnostics) -> Self {
         let mut found = Diagnostics::new();
         let written = resources.virtual_services;
-        let virtual_services = &*delegates::merge(written, &mut found);
+        let virtual_services = delegates::merge(written, &mut found);
+        let virtual_services = &*collapse::collapse(virtual_services, resources, options, &mut found);
         let resources = &Resources { virtual_services, ..*resources };
         let scope = Scope::new(resources, options, &mut found);
+        let servers = gateway::servers(resources.gateways, options, &mut found);
         let registry = Registry::build(resources, &scope, options, &mut found);
         let rules = DestinationRules::new(resources.destination_rules, &registry, options);
         let input = Input {
@@ -110,6 +120,7 @@ impl Plan {
             virtual_services,
             written,
             scope: &scope,
+            servers: &servers,
             options,
             profiles: RefCell::default(),
         };
@@ -121,7 +132,11 @@ impl Plan {
         let mut plan = Self {
             clusters: clusters::build(&input, &mut found),
             shared: SharedClusters::default(),
-            connections: connections::build(&input, &visible, Knows::Port, &mut found),
+            gateway: options.gateway.is_some().then(|| gateway::listeners(&servers)),
+            connections: match options.gateway {
+                Some(_) => gateway::connections(&input, &visible),
+                None => connections::build(&input, &visible, Knows::Port, &mut found),
+            },
             redirected: match options.envoy.transparent {
                 Some(_) => connections::build(&input, &visible, Knows::Address, &mut found),
                 None => Vec::new(),
@@ -233,6 +248,14 @@ impl Input<'_> {
             ports.extend(self.registry.services().flat_map(|service| service.ports.keys().copied()));
         }
         ports
+    }
+
+    /// The gateways as which VirtualServices name the proxy.
+    fn gateway_names(&self) -> BTreeSet<&str> {
+        if self.options.gateway.is_none() {
+            return BTreeSet::from([MESH]);
+        }
+        self.servers.iter().map(|server| server.gateway_name.as_str()).collect()
     }
 
     /// The name of `profile`, which is remembered.
@@ -372,6 +395,8 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                     ))
                     .rule("SE-P-06"),
                 ),
+                // Its ports are those of its servers (GW-14).
+                _ if input.options.gateway.is_some() => {}
                 _ if listeners.contains(&number) || input.http_port_of_tls_service(service).is_some() => {}
                 _ => diagnostics.push(
                     about(Diagnostic::warning(
@@ -379,19 +404,11 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                         format!("no listener carries port {number} of `{}`", service.host),
                     ))
                     .rule("LI-05")
-                    .help(format!(
-                        "add one, such as `--listen {number}=127.0.0.1:{}`",
-                        suggested_port(number)
-                    )),
+                    .help(format!("add one, such as `--listen {number}=127.0.0.1:{}`", unprivileged(number))),
                 ),
             }
         }
     }
-}
-
-/// A port that needs no privilege.
-fn suggested_port(port: u16) -> u16 {
-    if port < 1024 { port + 10_000 } else { port }
 }
 
 fn check_rules(input: &Input<'_>, diagnostics: &mut Diagnostics) {

@@ -41,7 +41,13 @@ impl Places {
     }
 
     fn get(&self, virtual_host: &str, route: &str) -> Option<&RoutePlace> {
-        self.routes.get(&(virtual_host.to_owned(), route.to_owned()))
+        let key = |host: &str, route: &str| self.routes.get(&(host.to_owned(), route.to_owned()));
+        key(virtual_host, route).or_else(|| {
+            // `VirtualService default/a http[0]`, in a virtual host of a gateway (GW-09).
+            let (kind, rest) = route.split_once(' ')?;
+            let (name, route) = rest.split_once(' ')?;
+            key(&format!("{kind} {name}"), route)
+        })
     }
 
     /// The resource that registers the host of the cluster `name`, such as
@@ -56,6 +62,9 @@ impl Places {
         for service in input.registry.services() {
             places.resources.insert(service.meta().title(), service.meta().name.span);
             places.services.insert(service.host.to_owned(), service.meta().title());
+        }
+        for server in input.servers {
+            places.resources.insert(server.gateway.meta.title(), server.gateway.meta.name.span);
         }
         for service in input.virtual_services {
             let title = service.meta.title();

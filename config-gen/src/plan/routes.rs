@@ -10,6 +10,7 @@ use portolan_engine::host::without_port;
 use portolan_engine::{PathSubstitution, Pattern};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gateway;
 use crate::names::{expand, overlaps};
 use crate::plan::Input;
 use crate::plan::destinations::{Purpose, Target, check as check_destination};
@@ -21,14 +22,12 @@ use crate::resource::virtual_service::{HttpMatch, HttpRoute, NamedMatch, RouteDe
 use crate::resource::{Spanned, VirtualService, action, virtual_service};
 use crate::source::Span;
 
-/// The gateway name that stands for sidecars (VIS-02).
-const MESH: &str = "mesh";
-
-/// Routes of `service` for listener port `port`; empty where none applies there (VH-13).
+/// Routes of `service` for listener port `port` of `gateway`, which is `mesh` or a Gateway; empty
+/// where none applies there (VH-13).
 ///
 /// Conditions that are settled before any request, such as `port` and `sourceLabels`, are
 /// evaluated here (VS-MATCH-30 to VS-MATCH-34).
-pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> Vec<Route> {
+pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16, gateway: &str) -> Vec<Route> {
     let mut routes = Vec::new();
     for http in &service.http {
         let Some(action) = action(input, service, http, port) else { continue };
@@ -38,7 +37,7 @@ pub(super) fn build(input: &Input<'_>, service: &VirtualService, port: u16) -> V
             return routes;
         }
         for (entry_index, entry) in http.matches.iter().enumerate() {
-            if !applies(input, entry, port) {
+            if !applies(input, service, entry, port, gateway) {
                 continue;
             }
             let matcher = matcher(entry);
@@ -67,13 +66,13 @@ pub(super) fn name(http: &HttpRoute, entry: Option<(usize, &HttpMatch)>) -> Stri
 }
 
 /// Whether the conditions hold that don't depend on the request.
-fn applies(input: &Input<'_>, entry: &HttpMatch, port: u16) -> bool {
+fn applies(input: &Input<'_>, service: &VirtualService, entry: &HttpMatch, port: u16, gateway: &str) -> bool {
     if entry.port.as_ref().is_some_and(|wanted| wanted.value != port) {
         return false;
     }
     if !entry.gateways.is_empty() {
         // Once they hold, the source isn't looked at (VS-MATCH-34).
-        return entry.gateways.iter().any(|gateway| gateway.value == MESH);
+        return gateway::names(&entry.gateways, &service.meta.namespace, gateway);
     }
     entry.source_labels.iter().all(|(key, value)| input.options.client_labels.get(key) == Some(value))
         && entry
@@ -82,8 +81,18 @@ fn applies(input: &Input<'_>, entry: &HttpMatch, port: u16) -> bool {
             .is_none_or(|namespace| namespace.value == input.options.client_namespace)
 }
 
+/// Whether `http` is for the proxy that is generated for: some of its entries are not for other
+/// gateways alone (GW-12, GW-21).
+pub(super) fn concerns(input: &Input<'_>, service: &VirtualService, http: &HttpRoute) -> bool {
+    let own = input.gateway_names();
+    let named = |list: &[Spanned<String>]| {
+        list.is_empty() || own.iter().any(|own| gateway::names(list, &service.meta.namespace, own))
+    };
+    http.matches.is_empty() || http.matches.iter().any(|entry| named(&entry.gateways))
+}
+
 /// Whether generation stops after a route with these conditions (VS-ORD-02).
-fn is_catch_all(matcher: &RouteMatch) -> bool {
+pub(super) fn is_catch_all(matcher: &RouteMatch) -> bool {
     let only_path = RouteMatch {
         path: matcher.path.clone(),
         ignore_path_case: matcher.ignore_path_case,
@@ -388,7 +397,8 @@ pub(super) fn check(
                 continue;
             }
             let field = format!("{field}.route[{route_index}].destination");
-            check_destination(input, &service.meta, &route.destination, Purpose::Route, &field, diagnostics);
+            let purpose = Purpose::Route(service);
+            check_destination(input, &service.meta, &route.destination, purpose, &field, diagnostics);
             check_dialled_host(input, service, http, route, &field, diagnostics);
         }
     }

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use portolan_engine::config::{self, Refuse, Route, RouteAction, RouteMatch};
 
+use crate::collapse;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gateway::{MESH, names, resolve};
 use crate::names::{covers, domains, expand, overlaps, short_forms};
 use crate::options::Profile;
 use crate::plan::destinations::Target;
-use crate::plan::{Input, RouteProfile, routes};
+use crate::plan::{Input, RouteProfile, gateway, routes};
 use crate::registry::{Service, is_exported_to};
 use crate::resource::VirtualService;
 use crate::source::Span;
 
-/// The virtual hosts of all listener ports. Those that are alike on every port stand once and
-/// without ports.
+/// The virtual hosts of all listener ports.
 ///
 /// `services` are those that the client takes, in their order.
 pub(super) fn build(
@@ -23,20 +24,33 @@ pub(super) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Vec<config::VirtualHost> {
     // Delegates are looked at themselves: what has its faults from there is reported once.
-    let routes = services.iter().flat_map(|service| &service.http);
+    let routes = services
+        .iter()
+        .flat_map(|service| service.http.iter().filter(|http| routes::concerns(input, service, http)));
     let used: HashSet<Span> = routes
         .flat_map(|http| std::iter::once(http.span).chain(http.origin.as_ref().map(|origin| origin.root)))
         .collect();
     for service in input.written {
         routes::check(input, service, &used, diagnostics);
     }
-    let ports = input.ports();
+    let tables = if input.options.gateway.is_some() {
+        gateway::virtual_hosts(input, services, diagnostics)
+    } else {
+        let mut reported = BTreeSet::new();
+        let table = |port| (port, PortTable::build(input, services, port, &mut reported, diagnostics));
+        input.ports().into_iter().map(table).collect()
+    };
+    joined(tables)
+}
+
+/// The tables of all ports as one: those that are alike on every port stand once and without ports.
+fn joined(tables: Vec<(u16, Vec<config::VirtualHost>)>) -> Vec<config::VirtualHost> {
+    let count = tables.len();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
     // By their first domain.
     let mut places: HashMap<String, Vec<usize>> = HashMap::new();
-    let mut reported = BTreeSet::new();
-    for &port in &ports {
-        for mut host in PortTable::build(input, services, port, &mut reported, diagnostics) {
+    for (port, hosts) in tables {
+        for mut host in hosts {
             let known = places.entry(host.domains.first().cloned().unwrap_or_default()).or_default();
             let same = |at: &&usize| merged.get(**at).is_some_and(|other| is_same_but_ports(other, &host));
             match known.iter().find(same).and_then(|at| merged.get_mut(*at)) {
@@ -50,7 +64,7 @@ pub(super) fn build(
         }
     }
     for host in &mut merged {
-        if host.ports.len() == ports.len() {
+        if host.ports.len() == count {
             host.ports.clear();
         }
     }
@@ -74,7 +88,23 @@ pub(super) fn visible<'a>(input: &Input<'a>, diagnostics: &mut Diagnostics) -> V
     for service in input.virtual_services {
         let about =
             |diagnostic: Diagnostic| diagnostic.resource(service.meta.title()).at(service.meta.name.span);
-        if !service.gateways.is_empty() && !service.gateways.iter().any(|gateway| gateway.value == "mesh") {
+        let bound = |own: &&str| names(&service.gateways, &service.meta.namespace, own);
+        let in_mesh = service.gateways.is_empty() || bound(&MESH);
+        let taken = match input.options.gateway {
+            Some(_) => input.gateway_names().iter().any(bound),
+            None => in_mesh,
+        };
+        if !taken && input.options.gateway.is_some() {
+            // Not for this proxy: most VirtualServices aren't (GW-06).
+        } else if !taken && collapse::gives(service, input) {
+            // What it says for the gateway is done elsewhere (GW-21).
+        } else if !taken {
+            let help = match service.gateways.first().map(|name| resolve(name, &service.meta.namespace)) {
+                Some(gateway) => format!(
+                    "add `mesh` to `gateways` if the application's own traffic is meant, or generate for the gateway with `--gateway {gateway}`"
+                ),
+                None => "add `mesh` to `gateways` if the application's own traffic is meant".to_owned(),
+            };
             diagnostics.push(
                 about(Diagnostic::warning(
                     "gateway-only",
@@ -82,7 +112,7 @@ pub(super) fn visible<'a>(input: &Input<'a>, diagnostics: &mut Diagnostics) -> V
                 ))
                 .field("spec.gateways")
                 .rule("VIS-02")
-                .help("add `mesh` to `gateways` if the application's own traffic is meant"),
+                .help(help),
             );
         } else if is_exported_to(&service.export_to, &service.meta, client) {
             services.push(service);
@@ -150,7 +180,7 @@ impl<'a, 'i> PortTable<'a, 'i> {
         let with_routes: Vec<WithRoutes<'_>> = services
             .iter()
             .filter(|service| input.scope.imports(service, port))
-            .map(|service| (*service, routes::build(input, service, port)))
+            .map(|service| (*service, routes::build(input, service, port, MESH)))
             .collect();
         let mut losers = Vec::new();
         let plain = table.add_routed(&with_routes, &mut losers);

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod destination_rule;
 mod domain;
+pub mod gateway;
 pub mod kubernetes_service;
 mod read;
 pub mod service_entry;
@@ -20,6 +21,7 @@ use std::ops::Deref;
 use crate::source::Span;
 
 pub use destination_rule::DestinationRule;
+pub use gateway::Gateway;
 pub use kubernetes_service::KubernetesService;
 pub use service_entry::ServiceEntry;
 pub use sidecar::Sidecar;
@@ -66,6 +68,8 @@ pub struct Resources<'a> {
     pub workload_entries: &'a [WorkloadEntry],
     /// The Sidecar objects.
     pub sidecars: &'a [Sidecar],
+    /// The Gateway objects.
+    pub gateways: &'a [Gateway],
     /// The VirtualService objects.
     pub virtual_services: &'a [VirtualService],
     /// The DestinationRule objects.

@@ -4,6 +4,7 @@
 
 mod action;
 pub(crate) mod destination_rule;
+pub(crate) mod gateway;
 pub(crate) mod kubernetes_service;
 mod labels;
 pub(crate) mod service_entry;

@@ -341,7 +341,8 @@ impl Checker<'_> {
 
     fn count(&mut self, what: &str, count: usize, min: usize, max: usize, span: Span, path: &str) {
         let (message, rule) = if count < min {
-            ("the list is empty".to_owned(), "VAL-CRD-07")
+            let of_server = path.starts_with("spec.servers");
+            ("the list is empty".to_owned(), if of_server { "VAL-CRD-23" } else { "VAL-CRD-07" })
         } else if count > max {
             (format!("there are {count} {what}, and {max} is the limit"), "VAL-CRD-14")
         } else {
@@ -413,6 +414,7 @@ fn required_rule(field: &Field, path: &str) -> &'static str {
     match (field.name, path) {
         ("hosts", "spec") => "VAL-CRD-07",
         ("port", path) if path.starts_with("spec.ports") => "KS-01",
+        (_, path) if path.starts_with("spec.servers") => "VAL-CRD-23",
         (_, path)
             if ["spec.egress", "spec.ingress", "spec.outboundTrafficPolicy"]
                 .iter()

@@ -61,6 +61,7 @@ pub const KINDS: &[Kind] = &[
     translated("DestinationRule"),
     translated("WorkloadEntry"),
     translated("Sidecar"),
+    translated("Gateway"),
     Kind { group: "", name: "Service", verdict: Verdict::Translated },
     refused(
         "security.istio.io",
@@ -90,7 +91,6 @@ pub const KINDS: &[Kind] = &[
         "TrafficExtension",
         "it runs code on requests that may be meant to stop them",
     ),
-    refused("networking.istio.io", "Gateway", "it says which hosts, ports and certificates a gateway serves"),
     refused(
         "gateway.networking.k8s.io",
         "Gateway",

@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod destination_rule;
 pub(crate) mod duration;
+mod gateway;
 pub mod kinds;
 mod kubernetes_service;
 pub mod markdown;
@@ -272,13 +273,14 @@ const fn map(value: &'static Ty) -> Ty {
 }
 
 /// The kinds with their tables.
-pub fn tables() -> [(&'static str, &'static Object); 6] {
+pub fn tables() -> [(&'static str, &'static Object); 7] {
     [
         ("ServiceEntry", &service_entry::SPEC),
         ("VirtualService", &virtual_service::SPEC),
         ("DestinationRule", &destination_rule::SPEC),
         ("WorkloadEntry", &service_entry::WORKLOAD_ENTRY),
         ("Sidecar", &sidecar::SPEC),
+        ("Gateway", &gateway::SPEC),
         ("Service", &kubernetes_service::SPEC),
     ]
 }

@@ -53,12 +53,18 @@ impl<'a> Client<'a> {
             let seen = Seen::Answered { status, reason: String::new(), body, effects: Box::default() };
             return Ok((seen, String::new()));
         }
-        let line = match &test.tls {
+        let line = match self.passed_through(test, request) {
             Some(name) => self.connection(name)?,
             None => self.lines(1)?.pop().context("no line")?,
         };
         let seen = self.seen(test, request, expect, &response, elapsed, &line)?;
         Ok((seen, format!("access log: {line}")))
+    }
+
+    /// The server name of TLS that doesn't end at a gateway.
+    fn passed_through<'t>(&self, test: &'t Test, request: &Request) -> Option<&'t str> {
+        let name = test.tls.as_deref()?;
+        (!self.world.terminates(name, request.port)).then_some(name)
     }
 
     fn seen(
@@ -70,6 +76,7 @@ impl<'a> Client<'a> {
         elapsed: Duration,
         line: &Value,
     ) -> Result<Seen> {
+        let passed = self.passed_through(test, request).is_some();
         let text = |name: &str| line[name].as_str().map(str::to_owned);
         let upstream = text("upstream").and_then(|upstream| upstream.parse().ok());
         let cluster = text("upstream_cluster").map(|cluster| self.world.dedicated(cluster, upstream));
@@ -106,14 +113,14 @@ impl<'a> Client<'a> {
             cluster => Some(cluster.unwrap_or_else(|| "(none)".to_owned())),
         };
         let (authority, path, headers) = match arrived.last() {
-            None if test.tls.is_some() => (request.authority.clone(), request.path.clone(), None),
+            None if passed => (request.authority.clone(), request.path.clone(), None),
             None => {
                 let bytes = |name: &str| text(name).unwrap_or_default().into_bytes();
                 (bytes("authority"), bytes("path"), None)
             }
             Some(seen) => {
                 let originated = cluster.as_deref().is_some_and(|cluster| self.world.originates_tls(cluster));
-                ensure!(seen.tls == (originated || test.tls.is_some()), "it arrived with TLS: {}", seen.tls);
+                ensure!(seen.tls == (originated || passed), "it arrived with TLS: {}", seen.tls);
                 let headers = Headers { lines: seen.headers.clone(), all: true };
                 (seen.host.clone().into_bytes(), seen.path.clone().into_bytes(), Some(headers))
             }

@@ -1,11 +1,14 @@
 //! What stands for the internet: DNS, and an upstream for each port of each registered host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
-use config_gen::cases::{Expect, Group, UpstreamReply};
+use config_gen::cases::{Expect, Group, Prepared, UpstreamReply};
+use config_gen::explain::terminated;
 use config_gen::options::EnvoyOptions;
 use config_gen::plan::{Address, Discovery, Plan, SharedClusters};
 use portolan_e2e::{Ca, DnsServer, Identity, Reply, Scratch, SeenRequest, Setup, Upstream};
@@ -24,6 +27,10 @@ pub(crate) struct World {
     shared: SharedClusters,
     /// For hosts outside the registry: one for each listener port.
     passthrough: BTreeMap<u16, Upstream>,
+    /// Those of the tests, and those of a gateway's servers.
+    listeners: BTreeSet<u16>,
+    /// Server names and ports whose TLS ends at the gateway.
+    terminated: BTreeSet<(String, u16)>,
     /// Hosts that come from the request have an address each, so that one can tell which was dialled.
     dialled: BTreeMap<IpAddr, String>,
     /// Requests may go to mirrors, which takes its time.
@@ -32,7 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn start(group: &Group<'_>, plan: &Plan) -> Result<Self> {
+    pub(crate) fn start(group: &Group<'_>, prepared: &Prepared, plan: &Plan) -> Result<Self> {
         // Certificates for the registered hosts and no others.
         let secured =
             plan.clusters.iter().filter_map(|cluster| Some((host(&cluster.name), cluster.tls.as_ref()?)));
@@ -54,6 +61,8 @@ impl World {
             originating: BTreeSet::new(),
             shared: plan.shared.clone(),
             passthrough: BTreeMap::new(),
+            listeners: prepared.options.envoy.listeners.iter().map(|listener| listener.port).collect(),
+            terminated: BTreeSet::new(),
             dialled: BTreeMap::new(),
             mirrors: plan.profiles.iter().any(|profile| !profile.mirrors.is_empty()),
             reply,
@@ -62,6 +71,12 @@ impl World {
         world.register(plan, &identity)?;
         for port in &group.setup.ports {
             world.passthrough.insert(*port, world.upstream(&identity)?);
+        }
+        for (test, _) in &group.tests {
+            let Some((name, request)) = test.tls.as_ref().zip(test.request.as_ref()) else { continue };
+            if terminated(plan, name, request.port).is_some() {
+                world.terminated.insert((name.clone(), request.port));
+            }
         }
         let tests = group.file.tests.iter();
         for expect in tests.flat_map(|test| [&test.expect.istio, &test.expect.standalone]) {
@@ -138,10 +153,11 @@ impl World {
             .option("--dns-resolver", self.dns.addr().to_string())
             .option("--ca-bundle", self.ca_bundle())
             .option("--allow-upstream", "127.0.0.0/8");
+        for port in &self.listeners {
+            setup = setup.option("--listen", format!("{port}=127.0.0.1:0"));
+        }
         for (port, upstream) in &self.passthrough {
-            setup = setup
-                .option("--listen", format!("{port}=127.0.0.1:0"))
-                .option("--upstream-port", format!("{port}={}", upstream.addr().port()));
+            setup = setup.option("--upstream-port", format!("{port}={}", upstream.addr().port()));
         }
         for (name, upstream) in &self.registered {
             setup = setup.option("--upstream-port", format!("{name}={}", upstream.addr().port()));
@@ -205,6 +221,24 @@ impl World {
         let dedicated =
             name.and_then(|(host, port)| self.shared.dedicated(&cluster, host, port.parse().ok()?));
         dedicated.map_or(cluster, str::to_owned)
+    }
+
+    /// Whether TLS with this server name ends at the gateway.
+    pub(crate) fn terminates(&self, name: &str, port: u16) -> bool {
+        self.terminated.contains(&(name.to_owned(), port))
+    }
+
+    /// Certificates for the servers of a gateway, where its resource says, from the folder of the
+    /// generated files.
+    pub(crate) fn write_certificates(plan: &Plan, folder: &Path) -> Result<()> {
+        let servers = plan.gateway.iter().flat_map(|gateway| &gateway.terminations).map(|one| &one.tls);
+        let servers = servers.chain(plan.connections.iter().filter_map(|route| route.decrypted.as_ref()));
+        for tls in servers {
+            let identity = Ca::new()?.issue(&["nobody.invalid"])?;
+            fs::write(folder.join(&tls.certificate), identity.certificate_pem())?;
+            fs::write(folder.join(&tls.private_key), identity.key_pem())?;
+        }
+        Ok(())
     }
 
     /// Whether Envoy speaks TLS to `cluster` by itself.

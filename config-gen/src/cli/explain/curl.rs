@@ -292,6 +292,7 @@ mod tests {
             "curl -sSv -XPUT \\\n -H 'X-User: a \"b\"' -H Accept: --data=x -H host:other \"http://a:8080?x=1#y\"",
         );
         let expected = Request {
+            by_tls: false,
             random: 0,
             port: 8080,
             method: "PUT".to_owned(),

@@ -68,10 +68,8 @@ impl Typed {
             _ => return Err(format!("`{url}` is no http, https, tcp or connect URL")),
         };
         let port = self.port.or(own_port).unwrap_or(default);
-        match scheme.as_str() {
-            "https" => return Ok(Asked::Tls { host: host.to_owned(), port }),
-            "tcp" => return Ok(Asked::Tcp { target: authority.to_owned(), port }),
-            _ => {}
+        if scheme == "tcp" {
+            return Ok(Asked::Tcp { target: authority.to_owned(), port });
         }
         // Clients leave the scheme's own port out.
         let mut sent = if own_port == Some(default) { host } else { authority }.as_bytes().to_vec();
@@ -87,7 +85,7 @@ impl Typed {
             if name == "host" { sent = value } else { headers.push((name, value)) }
         }
         let method = self.method.unwrap_or_else(|| "GET".to_owned());
-        if scheme == "connect" || method == "CONNECT" {
+        if scheme == "connect" || (scheme != "https" && method == "CONNECT") {
             // The port of the target has nothing to do with the listener's, and there is no path.
             return Ok(Asked::Http(Request {
                 port: self.port.unwrap_or(80),
@@ -95,13 +93,18 @@ impl Typed {
                 authority: authority.as_bytes().to_vec(),
                 path: Vec::new(),
                 headers,
+                by_tls: false,
                 random: 0,
             }));
         }
         let path = path.split('#').next().unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
         let path = format!("{slash}{path}").into_bytes();
-        Ok(Asked::Http(Request { port, method, authority: sent, path, headers, random: 0 }))
+        let request = Request { port, method, authority: sent, path, headers, by_tls: false, random: 0 };
+        Ok(match scheme.as_str() {
+            "https" => Asked::Tls { host: host.to_owned(), port, request: Box::new(request) },
+            _ => Asked::Http(request),
+        })
     }
 }
 
@@ -129,7 +132,10 @@ mod tests {
             (request("http://[::1]/").authority, request("http://a:81/").port),
             (b"[::1]".to_vec(), 81)
         );
-        assert_eq!(asked("https://a:443/x"), Ok(Asked::Tls { host: "a".to_owned(), port: 443 }));
+        let Ok(Asked::Tls { host, port: 443, request: inside }) = asked("https://a:443/x") else {
+            panic!("no TLS")
+        };
+        assert_eq!((host.as_str(), inside.authority.as_slice()), ("a", &b"a"[..]));
         let target = "10.0.0.1:3306".to_owned();
         assert_eq!(asked("tcp://10.0.0.1:3306"), Ok(Asked::Tcp { target, port: 3306 }));
         for connect in ["connect://a:443", "curl -X CONNECT http://a:443/"] {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
+use super::terminations::transport_socket;
 use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{Cidr, Options, OutboundPolicy};
-use crate::plan::{ConnectionRoute, Discovery, Plan, Share};
+use crate::plan::{ConnectionRoute, Discovery, DownstreamTls, Plan, Share};
 
 /// The server name that stands for any TLS.
 const ANY_NAME: &str = "*";
@@ -22,6 +23,7 @@ struct Sort<'a> {
     /// Resource and place of the rule, where there is one.
     rule: Option<(&'a str, &'a str)>,
     beside_http: bool,
+    decrypted: Option<&'a DownstreamTls>,
 }
 
 /// A cluster for Envoy.
@@ -64,6 +66,7 @@ pub(super) fn registered(
             destinations: route.destinations.iter().map(|share| Destination::new(share, plan)).collect(),
             rule: route.rule.as_deref().map(|rule| (route.resource.as_str(), rule)),
             beside_http: route.beside_http,
+            decrypted: route.decrypted.as_ref(),
         };
         chains.entry(sort).or_default().push(route);
     }
@@ -78,7 +81,11 @@ pub(super) fn registered(
             if !names.contains(&ANY_NAME) {
                 conditions["server_names"] = json!(names);
             }
-            out.push(chain(&name, &conditions, &filters));
+            let mut chain = chain(&name, &conditions, &filters);
+            if let Some(tls) = sort.decrypted {
+                chain["transport_socket"] = transport_socket(tls, &[]);
+            }
+            out.push(chain);
             continue;
         }
         out.push(chain(&name, &conditions, &filters));
@@ -140,7 +147,11 @@ fn filters(sort: &Sort<'_>, routes: &[&ConnectionRoute], plan: &Plan, options: &
         let dns_cache = cluster.and_then(|cluster| dns_cache_of(cluster, &options.envoy));
         filters.extend(port.zip(dns_cache).map(|(port, cache)| dial_server_name(port, &cache)));
     }
-    let prefix = if sort.is_tls { "tls_passthrough" } else { "tcp_passthrough" };
+    let prefix = match sort.is_tls {
+        true if sort.decrypted.is_some() => "tls_decrypted",
+        true => "tls_passthrough",
+        false => "tcp_passthrough",
+    };
     let resources: BTreeSet<&str> = routes.iter().map(|route| route.resource.as_str()).collect();
     let decision = match (sort.rule, resources.first()) {
         (Some((resource, rule)), _) => format!("{prefix} {resource} {rule}"),

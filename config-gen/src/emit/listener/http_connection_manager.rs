@@ -47,7 +47,7 @@ pub(super) fn http_connection_manager(port: u16, plan: &Plan, options: &Options)
                 "duration": "%DURATION%",
             }), None),
             "http_filters": http_filters(plan, options)?,
-            "route_config": route_config(plan, options),
+            "route_config": route_config(port, plan, options),
         },
     }))
 }

@@ -4,6 +4,7 @@ mod access_log;
 mod chains;
 mod http_connection_manager;
 mod route_config;
+mod terminations;
 
 use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use http_connection_manager::http_connection_manager;
 
 use crate::emit::cluster::socket_address;
 use crate::options::{Listen, Options, OutboundPolicy, Profile};
-use crate::plan::{ConnectionRoute, Plan};
+use crate::plan::{ConnectionRoute, Plan, Termination};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
 /// above it loses its retries.
@@ -33,10 +34,17 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         false => None,
     };
     let rest = routes.iter().find(|route| route.takes_the_rest());
-    let by_name = routes.iter().any(|route| route.server_name.is_some());
+    let terminations = plan.gateway.iter().flat_map(|gateway| &gateway.terminations);
+    let terminations: Vec<&Termination> = terminations.filter(|one| one.port == port).collect();
+    let by_name = !terminations.is_empty() || routes.iter().any(|route| route.server_name.is_some());
     let mut chains = chains::registered(&routes, http.as_ref(), None, plan, options);
+    for termination in &terminations {
+        chains.push(terminations::chain(termination, plan, options)?);
+    }
     if rest.is_none() {
-        if by_name && !routes.iter().any(|route| route.server_name.as_deref() == Some("*")) {
+        let any_name = routes.iter().any(|route| route.server_name.as_deref() == Some("*"))
+            || terminations.iter().any(|termination| termination.server_names.is_empty());
+        if by_name && !any_name {
             chains.push(chains::unknown_sni_chain(port, options));
         }
         chains.push(match &http {
@@ -46,10 +54,11 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
     }
     let inspectors = chains::inspectors(by_name, rest.is_some_and(|rest| rest.beside_http));
     let server_may_speak_first = rest.is_some() && !inspectors.is_empty();
+    // Where servers of a gateway share a port, their virtual hosts have numbers of their own, which
+    // their route configurations tell.
+    let shared = terminations.iter().any(|one| one.number != port);
     let mut listener = json!({
         "name": listener_name(port),
-        // Tells the filter which port clients mean (GAP-01).
-        "metadata": {"filter_metadata": {"portolan": {"port": ListenerPort::Fixed(port).to_string()}}},
         "address": socket_address(&listen.address),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": inspectors,
@@ -66,13 +75,24 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         listener["listener_filters_timeout"] = json!(FIRST_BYTES);
         listener["continue_on_listener_filters_timeout"] = json!(true);
     }
+    if !shared {
+        listener["metadata"] = told_to_filter(port);
+    }
     Ok(listener)
+}
+
+/// Tells the filter which port clients mean (GAP-01).
+fn told_to_filter(port: u16) -> Value {
+    json!({"filter_metadata": {"portolan": {"port": ListenerPort::Fixed(port).to_string()}}})
 }
 
 /// Whether the listener of `port` takes HTTP. In Istio a port without HTTP services has no HTTP
 /// listener: its connections go where those of unknown hosts go (LI-05), which without the
 /// original destination takes the filter. A port with a TCP service has HTTP only beside it (SE-P-09).
 pub(crate) fn carries_http(port: u16, plan: &Plan, options: &Options) -> bool {
+    if let Some(gateway) = &plan.gateway {
+        return gateway.http.contains(&port);
+    }
     let mut routes = plan.connections.iter();
     if let Some(rest) = routes.find(|route| route.port == port && route.takes_the_rest()) {
         return rest.beside_http;

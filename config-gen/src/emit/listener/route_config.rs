@@ -4,6 +4,7 @@ use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use portolan_engine::headers;
 use serde_json::{Value, json};
 
+use super::told_to_filter;
 use crate::emit::{ROUTE_FILTER_STATE, type_url};
 use crate::options::{Options, OutboundPolicy};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
@@ -13,7 +14,7 @@ use crate::resource::destination_rule::HashKey;
 /// One virtual host for all. Its routes differ only in what is static in Envoy, and match on
 /// a filter state that only the filter can write: a request without a decision of ours meets
 /// the last route.
-pub(super) fn route_config(plan: &Plan, options: &Options) -> Value {
+pub(super) fn route_config(port: u16, plan: &Plan, options: &Options) -> Value {
     let mut routes = vec![profile_route(&RouteProfile::default(), options)];
     routes.extend(plan.profiles.iter().map(|profile| profile_route(profile, options)));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
@@ -32,16 +33,18 @@ pub(super) fn route_config(plan: &Plan, options: &Options) -> Value {
     }
     // Meant for this proxy alone (RFC 9110, 11.7.2).
     to_remove.push("proxy-authorization");
-    json!({
+    let mut virtual_host = json!({
         "name": "outbound",
-        "virtual_hosts": [{
-            "name": "outbound",
-            "domains": ["*"],
-            "request_headers_to_remove": to_remove,
-            "include_request_attempt_count": options.envoy_headers(),
-            "routes": routes,
-        }],
-    })
+        "domains": ["*"],
+        "request_headers_to_remove": to_remove,
+        "include_request_attempt_count": options.envoy_headers(),
+        "routes": routes,
+    });
+    if options.gateway.is_some() {
+        // Of several servers on one port, the listener can't tell (GW-17).
+        virtual_host["metadata"] = told_to_filter(port);
+    }
+    json!({"name": "outbound", "virtual_hosts": [virtual_host]})
 }
 
 fn route(profile: &str, settings: Value) -> Value {
