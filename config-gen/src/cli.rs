@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
+use crate::emit;
 use crate::input::{self, Read};
 use crate::mesh_config::{self, MeshConfig};
 use crate::plan::Plan;
@@ -71,12 +72,21 @@ fn run(arguments: &Generate) -> Status {
         Ok(read) => read,
         Err(status) => return status,
     };
-    let options = mesh.options(arguments.options(), &read);
+    let mut options = mesh.options(arguments.options(), &read);
+    options.mesh_outputs = outputs.iter().any(|output| output.is_for_mesh());
+    options.envoy.sidecar = outputs.iter().all(|output| output.is_for_mesh());
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
     let mut diagnostics = read.diagnostics.clone();
     let plan = (!diagnostics.has_errors()).then(|| {
         let mut found = Diagnostics::new();
-        let plan = Plan::of(&read.resources(), &options, &mut found);
+        let mut plan = Plan::of(&read.resources(), &options, &mut found);
+        if let Some(mesh) = &mut plan.mesh {
+            mesh.findings = mesh.findings.drain(..).map(|finding| read.locate(finding)).collect();
+            if arguments.names_mesh() {
+                diagnostics.extend(mesh.findings.iter().cloned());
+                diagnostics.extend(emit::check_mesh(&arguments.mesh(), &options));
+            }
+        }
         diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
         plan
     });
@@ -100,8 +110,8 @@ fn run(arguments: &Generate) -> Status {
         _ if unreadable => return Status::Unreadable,
         _ => return Status::Findings,
     };
-    let wasm = arguments.wasm_plugin();
-    let files = outputs.iter().map(|output| output.render(&plan, &options, &wasm));
+    let mesh = arguments.mesh();
+    let files = outputs.iter().map(|output| output.render(&plan, &options, &mesh));
     let result = files.collect::<anyhow::Result<Vec<_>>>().map(|files| files.concat());
     let result = result.and_then(|files| match &arguments.output {
         Some(directory) => write::all(directory, &files),

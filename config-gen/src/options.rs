@@ -97,6 +97,8 @@ pub struct Options {
     /// Codes of errors that are accepted, and so become warnings: of
     /// [`ACCEPTABLE`](crate::plan::ACCEPTABLE).
     pub accept: Vec<String>,
+    /// Whether something for the sidecars of a mesh is wanted.
+    pub mesh_outputs: bool,
     /// Files for the names in `credentialName`, and for the mesh's own certificates.
     pub credentials: Vec<Credential>,
     /// How Envoy is set up.
@@ -138,6 +140,7 @@ impl Default for Options {
             allow_unregistered_wildcards: false,
             clusters: Clusters::default(),
             accept: Vec::new(),
+            mesh_outputs: false,
             credentials: Vec::new(),
             envoy: EnvoyOptions::default(),
         }
@@ -189,6 +192,9 @@ pub struct EnvoyOptions {
     /// Where connections arrive that the kernel has redirected: the port that clients mean is
     /// that of the original destination. None: there is no such listener.
     pub transparent: Option<SocketAddr>,
+    /// Nothing but what sidecars of a mesh take is wanted: they have listeners on all ports (LI-01), and
+    /// know destinations from elsewhere.
+    pub sidecar: bool,
     /// The admin interface; none: no admin interface.
     pub admin: Option<SocketAddr>,
     /// DNS servers to ask; empty: those of the system.
@@ -230,6 +236,7 @@ impl Default for EnvoyOptions {
             ],
             explicit_proxy: None,
             transparent: None,
+            sidecar: false,
             admin: Some(loopback(9901)),
             dns_resolvers: Vec::new(),
             dns_family: DnsFamily::default(),
@@ -314,7 +321,7 @@ fn nonzero_port(text: &str) -> Option<u16> {
 impl EnvoyOptions {
     /// Whether a listener takes connections for every port.
     pub fn takes_every_port(&self) -> bool {
-        self.explicit_proxy.is_some() || self.transparent.is_some()
+        self.explicit_proxy.is_some() || self.transparent.is_some() || self.sidecar
     }
 
     /// The port that is dialled for `port` of the registry host `host`.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use config_gen::diagnostic::{Diagnostic, Diagnostics, Severity};
-use config_gen::emit::{Output, WasmPluginOptions};
+use config_gen::emit::{MeshOptions, Output};
 use config_gen::input::{Read, ReadOptions, read};
 use config_gen::options::{Options, Profile};
 use config_gen::plan::Plan;
@@ -241,11 +241,11 @@ fn object(error: &Diagnostic) -> Option<(String, String)> {
 
 /// All that `generate --report` does, and whether the report has a line for every field.
 fn generate(path: &str, text: &str) -> Read {
-    let wasm = &WasmPluginOptions {
+    let wasm = &MeshOptions {
         url: String::new(),
         sha256: None,
         selector: BTreeMap::new(),
-        namespace: "default".to_owned(),
+        ..MeshOptions::default()
     };
     let mut sources = Sources::new();
     sources.add(path, text);
@@ -261,7 +261,7 @@ fn generate(path: &str, text: &str) -> Read {
         let plan = Plan::of(&read.resources(), &options, &mut found);
         found.render(&read.sources);
         if !read.diagnostics.has_errors() && !found.has_errors() {
-            for output in Output::ALL {
+            for output in Output::DEFAULT {
                 output.render(&plan, &options, wasm).unwrap();
             }
         }

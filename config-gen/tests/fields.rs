@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use config_gen::cases::{self, CaseFile};
 use config_gen::diagnostic::{Diagnostics, Severity};
-use config_gen::emit::{Output, WasmPluginOptions};
+use config_gen::emit::{MeshOptions, Output};
 use config_gen::gateway::GatewayName;
 use config_gen::input::{Read, ReadOptions, files, read};
 use config_gen::mesh_config::{self, MeshConfig};
@@ -381,7 +381,7 @@ impl Subject for Generated {
                 found.extend(more);
                 // The others hold the plugin config again.
                 for output in [Output::PluginConfig, Output::Sds, Output::Envoy] {
-                    let files = output.render(&plan, &options, &WasmPluginOptions::default()).unwrap();
+                    let files = output.render(&plan, &options, &MeshOptions::default()).unwrap();
                     out.extend(files.into_iter().map(|file| file.content));
                 }
             }

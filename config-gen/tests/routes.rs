@@ -1,7 +1,7 @@
 //! What single fields of a route come to in the plugin config, where no case can tell.
 
 use config_gen::diagnostic::Diagnostics;
-use config_gen::emit::{Output, WasmPluginOptions};
+use config_gen::emit::{MeshOptions, Output};
 use config_gen::input::{self, ReadOptions};
 use config_gen::options::Options;
 use config_gen::plan::Plan;
@@ -24,7 +24,7 @@ fn route(http: &str) -> Value {
     assert!(!read.diagnostics.has_errors(), "{}", read.diagnostics.render(&read.sources));
     let options = Options::default();
     let plan = Plan::of(&read.resources(), &options, &mut Diagnostics::new());
-    let files = Output::PluginConfig.render(&plan, &options, &WasmPluginOptions::default()).unwrap();
+    let files = Output::PluginConfig.render(&plan, &options, &MeshOptions::default()).unwrap();
     let config: Value = serde_json::from_str(&files[0].content).unwrap();
     let hosts = config["virtualHosts"].as_array().unwrap();
     let host =

@@ -45,6 +45,7 @@ pub mod dns;
 pub mod envoy;
 pub mod examples;
 pub mod load;
+pub mod mesh;
 pub mod places;
 pub mod portolan;
 pub mod process;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::whole;
+
 /// The version of the contract that this engine reads and writes.
 pub const VERSION: u32 = 1;
 
@@ -17,6 +19,7 @@ pub const VERSION: u32 = 1;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Always [`VERSION`].
+    #[serde(deserialize_with = "whole::deserialize")]
     pub version: u32,
     /// What the filter may rely on around it. Default: `proxy`.
     #[serde(default)]
@@ -68,7 +71,7 @@ pub enum OutboundTrafficPolicy {
         cluster: String,
         /// Ports to dial in place of a listener's port, as pairs of listener port
         /// and dialled port. Default: none.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Vec::is_empty")]
         upstream_ports: Vec<(u16, u16)>,
     },
     /// A gateway has no such policy: an unknown host is answered with 404 (GW-11).
@@ -99,7 +102,7 @@ pub struct VirtualHost {
     /// Listener ports on which the domains are known, or the numbers that stand for them where
     /// servers of a gateway share a port. Empty: every port for which no other virtual host names
     /// the domain.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
     /// The routes in order; the first that matches wins (VS-ORD-01).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -251,7 +254,7 @@ pub struct RouteAction {
     pub rewrite: Option<Rewrite>,
     /// How long a request may take with all its retries, in milliseconds (VS-TO-02). For gRPC
     /// it is the cap of what the client asks for (VS-TO-06).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// Retries, on a route profile without any of its own (GAP-03).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -305,6 +308,7 @@ pub struct Destination {
     /// Envoy cluster.
     pub cluster: String,
     /// Its share is this, divided by the sum of all (VS-ROUTE-02).
+    #[serde(deserialize_with = "whole::deserialize")]
     pub weight: u32,
     /// As [`RouteAction::auto_sni`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -333,6 +337,7 @@ pub struct Dial {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Port.
+    #[serde(deserialize_with = "whole::deserialize")]
     pub port: u16,
 }
 
@@ -364,6 +369,7 @@ impl HeaderOperations {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retries {
     /// Tries after the first (VS-RETRY-03).
+    #[serde(deserialize_with = "whole::deserialize")]
     pub attempts: u32,
     /// Envoy's names for what is tried again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -372,10 +378,10 @@ pub struct Retries {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retry_grpc_on: Vec<String>,
     /// For `retriable-status-codes` (VS-RETRY-05).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Vec::is_empty")]
     pub status_codes: Vec<u16>,
     /// How long one try may take, in milliseconds (VS-RETRY-08).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Option::is_none")]
     pub per_try_timeout_ms: Option<u64>,
 }
 
@@ -422,8 +428,10 @@ pub struct Fault {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DelayFault {
     /// Milliseconds.
+    #[serde(deserialize_with = "whole::deserialize")]
     pub ms: u64,
     /// How many of a million requests (VS-FAULT-04).
+    #[serde(deserialize_with = "whole::deserialize")]
     pub per_million: u32,
 }
 
@@ -432,11 +440,13 @@ pub struct DelayFault {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AbortFault {
     /// HTTP status; 200 beside a status of gRPC.
+    #[serde(deserialize_with = "whole::deserialize")]
     pub status: u16,
     /// Status of gRPC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Option::is_none")]
     pub grpc_status: Option<u8>,
     /// How many of a million requests (VS-FAULT-04).
+    #[serde(deserialize_with = "whole::deserialize")]
     pub per_million: u32,
 }
 
@@ -445,6 +455,7 @@ pub struct AbortFault {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308 (VS-RD-01).
+    #[serde(deserialize_with = "whole::deserialize")]
     pub code: u16,
     /// `http` or `https` (VS-RD-06).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -453,7 +464,7 @@ pub struct Redirect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
     /// Written behind the host; one that is to be left out isn't given (VS-RD-07).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// The whole path; the query stays unless this has one (VS-RD-02).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -468,6 +479,7 @@ pub struct Redirect {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectResponse {
     /// 200 to 599: Envoy closes the connection without an answer on others.
+    #[serde(deserialize_with = "whole::deserialize")]
     pub status: u16,
     /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -555,6 +567,7 @@ impl Config {
         // and "unknown field" would name the wrong fault.
         #[derive(Deserialize)]
         struct Version {
+            #[serde(deserialize_with = "whole::deserialize", default)]
             version: Option<u32>,
         }
         if let Ok(Version { version }) = serde_json::from_slice(json) {
@@ -624,6 +637,29 @@ mod tests {
         );
         let trailing = r#"{"version":1} x"#;
         assert!(error(trailing).contains("trailing characters"), "{}", error(trailing));
+    }
+
+    #[test]
+    fn numbers_may_be_written_as_doubles() {
+        let config = r#"{"version":1,"virtualHosts":[{"name":"a","domains":["a"],"ports":[80],"routes":[
+            {"name":"r","route":{"cluster":"c","timeoutMs":1500,"redirect":{"code":301,"port":443},
+             "fault":{"abort":{"status":503,"perMillion":1000000}}}}]}]}"#;
+        let doubles = config
+            .replace(":1,", ":1.0,")
+            .replace("[80]", "[8e1]")
+            .replace("1500", "1.5e3")
+            .replace("301", "301.0")
+            .replace("443", "4.43e2")
+            .replace("503", "503.0")
+            .replace("1000000", "1e+06");
+        assert_eq!(Config::from_json(doubles.as_bytes()), Config::from_json(config.as_bytes()));
+        assert!(Config::from_json(config.as_bytes()).is_ok());
+        let half = config.replace("[80]", "[80.5]");
+        assert!(
+            error(&half).starts_with("virtualHosts[0].ports[0]: invalid value: floating point `80.5`"),
+            "{}",
+            error(&half)
+        );
     }
 
     #[test]

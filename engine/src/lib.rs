@@ -48,6 +48,7 @@ mod refusal;
 mod request;
 mod route;
 mod trace;
+mod whole;
 
 pub use base64::decode as decode_base64;
 pub use config::{Config, ConfigError};

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::emit::{Output, WasmPluginOptions};
+use crate::emit::{MeshOptions, Output};
 use crate::options::{
     Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort,
 };
 use crate::resource::service_entry::Location;
+use crate::resource::validate::wasm_plugin;
 use crate::typed::{Meaning, key_value};
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
@@ -182,7 +183,7 @@ pub(super) struct Generate {
     #[arg(short, long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
 
-    /// What to write [default with -o: all]
+    /// What to write [default with -o: plugin-config, ecds, envoy, wasmplugin]
     #[arg(long, value_name = "OUTPUT")]
     emit: Vec<Output>,
 
@@ -263,7 +264,7 @@ struct Envoy {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "WasmPlugin")]
+#[command(next_help_heading = "WasmPlugin, TrafficExtension, EnvoyExtensionPolicy")]
 struct WasmPlugin {
     /// Where proxies find the module: oci, http, https or file
     #[arg(long, value_name = "URL", default_value = "file:///etc/portolan/portolan.wasm", value_parser = wasm_url)]
@@ -276,6 +277,10 @@ struct WasmPlugin {
     /// Labels of the workloads [default: all of the namespace]
     #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
     selector: Vec<(String, String)>,
+
+    /// Gateway of the Kubernetes Gateway API that an EnvoyExtensionPolicy is for
+    #[arg(long, value_name = "NAME")]
+    target_gateway: Option<String>,
 }
 
 /// A value, or the word `off`.
@@ -301,32 +306,31 @@ fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Or
     text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
 }
 
-fn sha256(text: &str) -> Result<String, String> {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() == 64 && text.bytes().all(is_digit) {
-        Ok(text.to_owned())
-    } else {
-        Err("a digest has 64 lower-case hexadecimal digits".to_owned())
-    }
+fn sha256(text: &str) -> Result<String, &'static str> {
+    wasm_plugin::sha256(text).map(|()| text.to_owned())
 }
 
 /// VAL-CRD-24
-fn wasm_url(text: &str) -> Result<String, String> {
-    match text.split_once("://") {
-        Some(("oci" | "http" | "https" | "file", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        None if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err("the scheme must be oci, http, https or file".to_owned()),
-    }
+fn wasm_url(text: &str) -> Result<String, &'static str> {
+    wasm_plugin::module_url(text).map(|()| text.to_owned())
 }
 
 impl Generate {
     /// What is to be written, once each and in a fixed order.
     pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
         let mut outputs = if self.emit.is_empty() && self.output.is_some() {
-            Output::ALL.to_vec()
+            Output::DEFAULT.to_vec()
         } else {
             self.emit.clone()
         };
+        if self.meaning.options(self.profile).gateway.is_some() {
+            if self.names_mesh() {
+                return Err(
+                    "`--gateway` sets up an Envoy of its own; a mesh's gateways keep their routes".to_owned()
+                );
+            }
+            outputs.retain(|output| !output.is_for_mesh());
+        }
         outputs.sort_unstable();
         outputs.dedup();
         match (&self.output, outputs.len()) {
@@ -344,6 +348,7 @@ impl Generate {
                 listeners: envoy.listen.clone(),
                 explicit_proxy: None,
                 transparent: None,
+                sidecar: false,
                 admin: envoy.admin.value(),
                 dns_resolvers: envoy.dns_resolver.clone(),
                 dns_family: envoy.dns_family,
@@ -363,11 +368,17 @@ impl Generate {
         }
     }
 
-    pub(super) fn wasm_plugin(&self) -> WasmPluginOptions {
-        WasmPluginOptions {
+    /// Whether something for a mesh is asked for by name, so that one wants to know what can't be done there.
+    pub(super) fn names_mesh(&self) -> bool {
+        self.emit.iter().any(|output| output.is_for_mesh())
+    }
+
+    pub(super) fn mesh(&self) -> MeshOptions {
+        MeshOptions {
             url: self.wasm_plugin.wasm_url.clone(),
             sha256: self.wasm_plugin.wasm_sha256.clone(),
             selector: BTreeMap::from_iter(self.wasm_plugin.selector.iter().cloned()),
+            target_gateway: self.wasm_plugin.target_gateway.clone(),
             namespace: self.meaning.namespace.clone(),
         }
     }
@@ -429,4 +440,6 @@ value_enum!(Output:
     "sds" "the files from which Envoy discovers certificates" => Output::Sds,
     "envoy" "Envoy's bootstrap" => Output::Envoy,
     "wasmplugin" "the resource for an Istio mesh" => Output::WasmPlugin,
+    "trafficextension" "the same for Istio 1.30 and newer, in its place" => Output::TrafficExtension,
+    "envoyextensionpolicy" "the resource for Envoy Gateway" => Output::EnvoyExtensionPolicy,
 );

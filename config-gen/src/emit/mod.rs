@@ -5,11 +5,11 @@ mod cluster;
 mod ecds;
 pub(crate) mod guard;
 pub(crate) mod listener;
+mod mesh;
 mod secret;
-mod wasm_plugin;
 
 pub(crate) use bootstrap::clusters;
-pub use wasm_plugin::WasmPluginOptions;
+pub use mesh::{MeshOptions, check as check_mesh};
 
 use portolan_engine::config;
 use serde_json::Value;
@@ -39,11 +39,21 @@ pub enum Output {
     Sds,
     /// The resource that loads the filter in an Istio mesh.
     WasmPlugin,
+    /// The newer one of the same effect.
+    TrafficExtension,
+    /// The one for Envoy Gateway.
+    EnvoyExtensionPolicy,
 }
 
 impl Output {
-    /// All, in the order in which files are written.
-    pub const ALL: [Self; 5] = [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::WasmPlugin];
+    /// What is written unless something else is asked for, in this order. Of the resources for a mesh
+    /// just the one that every Istio knows: with two of them requests would be rewritten twice.
+    pub const DEFAULT: [Self; 5] = [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::WasmPlugin];
+
+    /// Whether it is for proxies that keep the routes of a control plane.
+    pub const fn is_for_mesh(self) -> bool {
+        matches!(self, Self::WasmPlugin | Self::TrafficExtension | Self::EnvoyExtensionPolicy)
+    }
 
     /// Where the file stands below the output directory, or the folder of several.
     pub const fn path(self) -> &'static str {
@@ -53,22 +63,23 @@ impl Output {
             Self::Ecds => "envoy.d/ecds/portolan.json",
             Self::Sds => "envoy.d/sds",
             Self::WasmPlugin => "wasm-plugin.yaml",
+            Self::TrafficExtension => "traffic-extension.yaml",
+            Self::EnvoyExtensionPolicy => "envoy-extension-policy.yaml",
         }
     }
 
     /// The files of this output.
-    pub fn render(
-        self,
-        plan: &Plan,
-        options: &Options,
-        wasm: &WasmPluginOptions,
-    ) -> anyhow::Result<Vec<File>> {
+    pub fn render(self, plan: &Plan, options: &Options, mesh: &MeshOptions) -> anyhow::Result<Vec<File>> {
         let content = match self {
             Self::PluginConfig => plan.proxy_config(options).to_json()?,
             Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
             Self::Ecds => ecds::response(&plan.proxy_config(options), options)?,
             Self::Sds => return secret::files(plan, &options.envoy),
-            Self::WasmPlugin => yaml(&wasm_plugin::header(plan), &wasm_plugin::wasm_plugin(plan, wasm)?)?,
+            Self::WasmPlugin => yaml(&mesh::header(plan), &mesh::wasm_plugin(plan, mesh))?,
+            Self::TrafficExtension => yaml(&mesh::header(plan), &mesh::traffic_extension(plan, mesh))?,
+            Self::EnvoyExtensionPolicy => {
+                yaml(&mesh::header(plan), &mesh::envoy_extension_policy(plan, mesh)?)?
+            }
         };
         Ok(vec![File { path: self.path().to_owned(), content }])
     }

@@ -141,6 +141,9 @@ impl Reader<'_> {
         let kind = object.kind.value.as_str();
         let accepted = self.options.accept_ignored.iter().any(|accepted| accepted == kind);
         let known = kinds::find(object.group(), kind);
+        if let Some(table) = schema::checked_table(object.group(), kind) {
+            self.checked(&object, table);
+        }
         match known.map(|kind| kind.verdict) {
             Some(Verdict::Translated) => self.translated(object),
             Some(Verdict::Ignored(why)) => self.leave_out(&object, why),
@@ -273,14 +276,43 @@ impl Reader<'_> {
                     .rule("VAL-CRD-03"),
             ),
         }
+        self.add_places(diagnostics, &title, &object.root);
+        self.read.documents.push((title.to_string(), object.root));
+    }
+
+    /// An object of which nothing is made: what a cluster would refuse in it is an error all the same.
+    fn checked(&mut self, object: &Object, table: &'static schema::Object) {
+        let title: Arc<str> = object.title(&self.options.default_namespace).into();
+        let mut diagnostics = Diagnostics::new();
+        self.version(object, &mut diagnostics);
+        match object.root.get("spec") {
+            Some(spec) => {
+                // One line speaks of the whole object.
+                let uses = &mut Vec::new();
+                schema::check::check(self.sources, &title, table, spec, &mut diagnostics, uses);
+                resource::validate::wasm_plugin::validate(spec, &mut diagnostics);
+                // One row has all limits of this kind.
+                diagnostics.iter_mut().for_each(|diagnostic| diagnostic.rule = Some("VAL-CRD-24"));
+            }
+            None => diagnostics.push(
+                Diagnostic::error("missing-field", "`spec` is missing")
+                    .at(object.root.span)
+                    .field("spec")
+                    .rule("VAL-CRD-03"),
+            ),
+        }
+        self.add_places(diagnostics, &title, &object.root);
+    }
+
+    /// Says of findings which resource and which field they are about.
+    fn add_places(&mut self, mut diagnostics: Diagnostics, title: &str, root: &node::Node) {
         for diagnostic in diagnostics.iter_mut() {
-            diagnostic.resource.get_or_insert_with(|| title.to_string());
+            diagnostic.resource.get_or_insert_with(|| title.to_owned());
             if let (None, Some(span)) = (&diagnostic.field, diagnostic.span) {
-                diagnostic.field = object.root.path_to(span).filter(|path| !path.is_empty());
+                diagnostic.field = root.path_to(span).filter(|path| !path.is_empty());
             }
         }
         self.read.diagnostics.extend(diagnostics);
-        self.read.documents.push((title.to_string(), object.root));
     }
 
     fn resource(

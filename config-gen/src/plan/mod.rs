@@ -7,6 +7,7 @@ mod destinations;
 mod endpoints;
 mod gateway;
 mod load_balancing;
+mod mesh;
 mod places;
 pub(crate) mod profiles;
 pub(crate) mod retries;
@@ -23,6 +24,7 @@ pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use gateway::{DownstreamTls, GatewayListeners, Termination};
 pub use load_balancing::LoadBalancing;
+pub use mesh::Mesh;
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 pub use shared::{SharedClusters, SharedHost};
@@ -71,6 +73,8 @@ pub struct Plan {
     pub profiles: Vec<RouteProfile>,
     /// Where the virtual hosts and their routes come from.
     pub places: Places,
+    /// For a mesh; none unless [`Options::mesh_outputs`] asks for it.
+    pub mesh: Option<Mesh>,
 }
 
 /// Everything the plan is made from.
@@ -144,9 +148,16 @@ impl Plan {
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
             places: Places::of(&input),
+            mesh: options.mesh_outputs.then(|| {
+                let options = &mesh::options(&input);
+                mesh::build(&Input { options, profiles: RefCell::default(), ..input }, &visible)
+            }),
         };
         plan.share_clusters(options.clusters, &mut found);
         for mut diagnostic in gathered(hidden(found, resources, options)) {
+            if options.envoy.sidecar && mesh::NOT_OF_A_MESH.contains(&diagnostic.code) {
+                continue;
+            }
             let accepted = options.accept.iter().any(|code| code == diagnostic.code);
             if diagnostic.severity == Severity::Error && accepted && ACCEPTABLE.contains(&diagnostic.code) {
                 diagnostic.severity = Severity::Warning;
@@ -188,51 +199,6 @@ impl Plan {
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
             original_destinations: BTreeMap::new(),
             virtual_hosts: self.virtual_hosts.clone(),
-        }
-    }
-
-    /// The plugin config for a mesh, whose sidecars keep their own routes: only virtual hosts
-    /// that change or answer something are left, and no cluster is named.
-    pub fn mesh_config(&self) -> config::Config {
-        let acts = |route: &config::Route| {
-            let action = &route.route;
-            action.rewrite.is_some()
-                || action.redirect.is_some()
-                || action.direct_response.is_some()
-                || action.fault.as_ref().is_some_and(|fault| fault.abort.is_some())
-                || action.cors.is_some()
-                || !action.request_headers.is_empty()
-                || !action.response_headers.is_empty()
-        };
-        let hosts = self.virtual_hosts.iter().filter(|host| host.routes.iter().any(acts));
-        let virtual_hosts = hosts.cloned().map(|mut host| {
-            for route in &mut host.routes {
-                route.route.cluster = None;
-                let action = &mut route.route;
-                action.destinations.clear();
-                action.auto_sni = false;
-                action.dial = None;
-                // The sidecar's routes have their own.
-                action.route_profile = config::DEFAULT_ROUTE_PROFILE.to_owned();
-                action.timeout_ms = None;
-                action.retries = None;
-                if let Some(fault) = &mut action.fault {
-                    // There is no fault filter behind ours.
-                    fault.delay = None;
-                }
-                action.fault = action.fault.take().filter(|fault| fault.abort.is_some());
-            }
-            host
-        });
-        config::Config {
-            version: config::VERSION,
-            mode: config::Mode::Mesh,
-            // Istio's own routes do that.
-            original_headers: false,
-            empty_refusals: false,
-            outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
-            original_destinations: BTreeMap::new(),
-            virtual_hosts: virtual_hosts.collect(),
         }
     }
 }

@@ -71,7 +71,7 @@ fn joined(tables: Vec<(u16, Vec<config::VirtualHost>)>) -> Vec<config::VirtualHo
     merged
 }
 
-fn is_same_but_ports(one: &config::VirtualHost, other: &config::VirtualHost) -> bool {
+pub(super) fn is_same_but_ports(one: &config::VirtualHost, other: &config::VirtualHost) -> bool {
     let config::VirtualHost { name, domains, ports: _, routes, refuse, unregistered } = one;
     *name == other.name
         && *domains == other.domains

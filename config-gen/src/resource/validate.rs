@@ -12,6 +12,7 @@ pub(crate) mod sidecar;
 mod tls_routes;
 mod traffic_policy;
 pub(crate) mod virtual_service;
+pub(crate) mod wasm_plugin;
 pub(crate) mod workload_entry;
 
 use std::collections::HashMap;

@@ -31,9 +31,13 @@ pub struct Kind {
 /// Versions of `networking.istio.io` that are read (VAL-CRD-02).
 pub const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha3"];
 
-/// Versions that are read of a group that has a translated kind.
+/// Versions that are read of a group that has a kind whose fields are looked at.
 pub(crate) fn versions(group: &str) -> &'static [&'static str] {
-    if group.is_empty() { &["v1"] } else { &VERSIONS }
+    match group {
+        "" => &["v1"],
+        "extensions.istio.io" => &["v1alpha1"],
+        _ => &VERSIONS,
+    }
 }
 
 const fn translated(name: &'static str) -> Kind {
@@ -85,7 +89,11 @@ pub const KINDS: &[Kind] = &[
         "EnvoyFilter",
         "it changes Envoy's configuration in ways that can't be told from outside",
     ),
-    refused("extensions.istio.io", "WasmPlugin", "it runs code on requests that may be meant to stop them"),
+    refused(
+        "extensions.istio.io",
+        "WasmPlugin",
+        "it is checked, but the code that it runs on requests may be meant to stop them",
+    ),
     refused(
         "extensions.istio.io",
         "TrafficExtension",

@@ -18,6 +18,7 @@ mod service_entry;
 mod sidecar;
 pub(crate) mod suggest;
 mod virtual_service;
+mod wasm_plugin;
 
 pub(crate) use mesh_config::MESH_CONFIG;
 
@@ -285,6 +286,11 @@ pub fn tables() -> [(&'static str, &'static Object); 7] {
     ]
 }
 
+/// The table of a kind that is checked and not translated.
+pub(crate) fn checked_table(group: &str, kind: &str) -> Option<&'static Object> {
+    (group == "extensions.istio.io" && kind == "WasmPlugin").then_some(&wasm_plugin::SPEC)
+}
+
 /// The table of a kind.
 pub(crate) fn table(kind: &str) -> Option<(&'static str, &'static Object)> {
     tables().into_iter().find(|(name, _)| *name == kind)
@@ -328,6 +334,7 @@ mod tests {
         for (kind, object) in tables() {
             visit(object, kind);
         }
+        visit(&wasm_plugin::SPEC, "WasmPlugin");
         visit(&MESH_CONFIG, "MeshConfig");
         visit(&metadata::DOCUMENT, "metadata");
     }
