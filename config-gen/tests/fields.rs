@@ -15,6 +15,7 @@
 //! UPDATE=1 cargo test -p portolan-config-gen --test fields
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +152,127 @@ const IN_RUST: &[(&str, &str, &str)] = &[
     ("VirtualService", "spec.http[].fault", "e2e/tests/actions.rs::faults_are_injected"),
     ("VirtualService", "spec.http[].mirror", "e2e/tests/actions.rs::copies_go_to_mirrors"),
     ("VirtualService", "spec.http[].corsPolicy", "e2e/tests/actions.rs::browsers_are_answered"),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.simple: ROUND_ROBIN",
+        "e2e/tests/traffic_policy.rs::round_robin_takes_one_after_the_other",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.simple: RANDOM",
+        "e2e/tests/traffic_policy.rs::random_spreads_without_an_order",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.simple: LEAST_REQUEST",
+        "e2e/tests/traffic_policy.rs::least_request_avoids_the_busy_one",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.consistentHash",
+        "e2e/tests/traffic_policy.rs::a_header_or_query_parameter_chooses_the_endpoint",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.consistentHash.httpCookie",
+        "e2e/tests/traffic_policy.rs::a_cookie_or_the_client_chooses_the_endpoint",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.consistentHash.useSourceIp",
+        "e2e/tests/traffic_policy.rs::a_cookie_or_the_client_chooses_the_endpoint",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.warmup",
+        "e2e/tests/traffic_policy.rs::new_endpoints_warm_up",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.loadBalancer.localityLbSetting",
+        "e2e/tests/traffic_policy.rs::localities_have_shares_and_take_over",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool",
+        "e2e/tests/traffic_policy.rs::requests_above_the_limits_are_refused",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.tcp.connectTimeout",
+        "e2e/tests/traffic_policy.rs::connecting_has_its_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.tcp.tcpKeepalive",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.tcp.maxConnectionDuration",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.tcp.idleTimeout",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.idleTimeout",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.maxRequestsPerConnection",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.h2UpgradePolicy",
+        "e2e/tests/traffic_policy.rs::http_2_is_spoken_where_it_is_asked_for",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.useClientProtocol",
+        "e2e/tests/traffic_policy.rs::http_2_is_spoken_where_it_is_asked_for",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.maxConcurrentStreams",
+        "e2e/tests/traffic_policy.rs::http_2_is_spoken_where_it_is_asked_for",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.connectionPool.http.http2KeepAlive",
+        "e2e/tests/traffic_policy.rs::http_2_is_spoken_where_it_is_asked_for",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.outlierDetection",
+        "e2e/tests/traffic_policy.rs::endpoints_that_fail_are_out_for_a_while",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.outlierDetection.consecutiveGatewayErrors",
+        "e2e/tests/traffic_policy.rs::what_counts_as_a_failure",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+        "e2e/tests/traffic_policy.rs::what_counts_as_a_failure",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.proxyProtocol",
+        "e2e/tests/traffic_policy.rs::endpoints_learn_the_client_by_the_proxy_protocol",
+    ),
+    (
+        "DestinationRule",
+        "spec.trafficPolicy.retryBudget",
+        "e2e/tests/traffic_policy.rs::retries_have_a_budget",
+    ),
+    ("DestinationRule", "spec.subsets", "e2e/tests/traffic_policy.rs::a_subset_is_reached_by_its_labels"),
     ("DestinationRule", "spec.exportTo", "config-gen/tests/plan.rs::private_rules_elsewhere_are_not_seen"),
     (
         "DestinationRule",
@@ -222,6 +344,62 @@ const IN_RUST: &[(&str, &str, &str)] = &[
     ("MeshConfig", "rootNamespace", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
     ("MeshConfig", "connectTimeout", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
     ("MeshConfig", "dnsRefreshRate", "config-gen/tests/registry.rs::a_mesh_config_is_read_whole"),
+];
+
+/// What `docs/traffic-policy.md` names first: behaviours, and the tests that show them in a real
+/// Envoy.
+const BEHAVIOURS: &[(&str, &str)] = &[
+    ("weights over endpoints", "e2e/tests/registry.rs::endpoints_share_by_weight"),
+    ("round robin", "e2e/tests/traffic_policy.rs::round_robin_takes_one_after_the_other"),
+    ("random", "e2e/tests/traffic_policy.rs::random_spreads_without_an_order"),
+    ("least request", "e2e/tests/traffic_policy.rs::least_request_avoids_the_busy_one"),
+    (
+        "ring hash and Maglev; by header and query parameter",
+        "e2e/tests/traffic_policy.rs::a_header_or_query_parameter_chooses_the_endpoint",
+    ),
+    (
+        "hash of a cookie, which Envoy gives, and of the source address",
+        "e2e/tests/traffic_policy.rs::a_cookie_or_the_client_chooses_the_endpoint",
+    ),
+    ("warm-up", "e2e/tests/traffic_policy.rs::new_endpoints_warm_up"),
+    ("localities: shares and failover", "e2e/tests/traffic_policy.rs::localities_have_shares_and_take_over"),
+    ("subset choice", "e2e/tests/traffic_policy.rs::a_subset_is_reached_by_its_labels"),
+    ("outlier ejection and return", "e2e/tests/traffic_policy.rs::endpoints_that_fail_are_out_for_a_while"),
+    ("what an outlier is", "e2e/tests/traffic_policy.rs::what_counts_as_a_failure"),
+    (
+        "circuit breaker overflow, most pending requests",
+        "e2e/tests/traffic_policy.rs::requests_above_the_limits_are_refused",
+    ),
+    ("connect timeout", "e2e/tests/traffic_policy.rs::connecting_has_its_time"),
+    (
+        "most requests on a connection, idle timeout, longest duration",
+        "e2e/tests/traffic_policy.rs::connections_have_their_time",
+    ),
+    ("PROXY protocol", "e2e/tests/traffic_policy.rs::endpoints_learn_the_client_by_the_proxy_protocol"),
+    ("retry budget", "e2e/tests/traffic_policy.rs::retries_have_a_budget"),
+    ("upgrade to HTTP/2", "e2e/tests/traffic_policy.rs::http_2_is_spoken_where_it_is_asked_for"),
+    (
+        "HTTP/1.1 or HTTP/2 as the client speaks",
+        "e2e/tests/registry.rs::a_port_without_a_protocol_speaks_as_the_client",
+    ),
+    ("mutual TLS accepted and refused", "e2e/tests/tls.rs::a_client_certificate_is_presented"),
+    ("wrong name and expired certificate refused", "e2e/tests/tls.rs::certificates_are_verified"),
+    (
+        "rotation of client certificates without restart",
+        "e2e/tests/tls.rs::renewed_client_certificates_are_noticed",
+    ),
+    (
+        "rotation of authorities, revocation lists",
+        "e2e/tests/tls.rs::new_authorities_and_revocations_are_noticed",
+    ),
+    ("SNI of each rule", "e2e/tests/tls.rs::each_rule_has_its_server_name"),
+    ("TLS 1.2 and 1.3", "e2e/tests/tls.rs::upstreams_speak_1_2_or_1_3"),
+    ("DNS change followed, DNS failure", "e2e/tests/shared_clusters.rs::dns_is_followed"),
+    ("wildcard host by SNI", "e2e/tests/registry.rs::names_below_a_wildcard_are_dialled_by_sni"),
+    (
+        "wildcard host by the host of a request",
+        "e2e/tests/registry.rs::names_below_a_wildcard_are_dialled_by_host",
+    ),
 ];
 
 /// Without effect on what is written: its pods are approximated by the service's name.
@@ -592,7 +770,8 @@ fn every_field_has_its_test() {
         document: document.clone(),
     };
     let mut without = Vec::new();
-    for (_, _, test) in IN_RUST.iter().chain([&WITHOUT_EFFECT]) {
+    let named = IN_RUST.iter().chain([&WITHOUT_EFFECT]).map(|(_, _, test)| test);
+    for test in named.chain(BEHAVIOURS.iter().map(|(_, test)| test)) {
         assert!(is_there(test), "there is no test {test}");
     }
     let found: Vec<Option<String>> = rows().iter().map(|row| tests.of(row)).collect();
@@ -603,13 +782,25 @@ fn every_field_has_its_test() {
     }
     assert!(without.is_empty(), "{} rows have no test:\n{}", without.len(), without.join("\n"));
     let rows = rows();
-    let wanted = markdown::fields(|row| {
+    let found_for = |row: &Row| {
         let index = rows.iter().position(|other| other == row).unwrap();
-        cell(found[index].as_deref().unwrap())
+        found[index].clone().unwrap()
+    };
+    let fields = markdown::fields(|row| cell(&found_for(row)));
+    // What happens in Envoy comes before what is generated.
+    let behaviours: Vec<(&str, String)> = BEHAVIOURS.iter().map(|(what, test)| (*what, cell(test))).collect();
+    let policy = markdown::traffic_policy(&behaviours, |row| {
+        let in_envoy = in_rust(row).filter(|test| test.starts_with("e2e/"));
+        let tests: BTreeSet<String> = in_envoy.into_iter().chain([found_for(row)]).collect();
+        tests.iter().map(|test| cell(test)).collect::<Vec<_>>().join("<br>")
     });
-    if updating() {
-        fs::write(&path, wanted).unwrap();
-    } else {
-        assert!(document == wanted, "docs/fields.md is out of step; refresh it with UPDATE=1");
+    for (name, wanted) in [("fields.md", fields), ("traffic-policy.md", policy)] {
+        let path = root().join("docs").join(name);
+        if updating() {
+            fs::write(&path, wanted).unwrap();
+        } else {
+            let document = fs::read_to_string(&path).unwrap_or_default();
+            assert!(document == wanted, "docs/{name} is out of step; refresh it with UPDATE=1");
+        }
     }
 }

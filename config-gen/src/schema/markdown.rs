@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Ty;
+use super::envoy::KINDS as KINDS_IN_ENVOY;
 use super::kinds::{KINDS, VERSIONS, Verdict};
 use super::rows::{ANY_KIND, MESH_CONFIG_KIND, Row, rows};
 
@@ -71,6 +72,34 @@ message in `config-gen/tests/input`.
             row.rule,
             test(&row)
         );
+    }
+    out
+}
+
+/// What the fields that decide about clusters become in Envoy; `test` names the test that shows it,
+/// and `behaviours` are those of what they do.
+pub fn traffic_policy(behaviours: &[(&str, String)], test: impl Fn(&Row) -> String) -> String {
+    let mut out = format!(
+        "{FIELDS}
+# Traffic policy
+
+What ServiceEntry and DestinationRule become in Envoy. First what is shown by requests through a real Envoy 1.36.4
+and 1.40.0, then field by field. Envoy's fields are of `envoy.config.cluster.v3.Cluster` where no message is named.
+What a field may hold, and why it is ignored or refused, stands in [fields.md](fields.md).
+
+| behaviour | test |
+| --- | --- |
+"
+    );
+    for (behaviour, test) in behaviours {
+        let _ = writeln!(out, "| {behaviour} | {test} |");
+    }
+    out.push_str("\n| kind | field | result | in Envoy | test |\n| --- | --- | --- | --- | --- |\n");
+    for row in rows().iter().filter(|row| KINDS_IN_ENVOY.contains(&row.kind)) {
+        let value = row.choice.map_or(String::new(), |choice| format!(": {choice}"));
+        let (path, support) = (&row.path, row.support.name());
+        let _ =
+            writeln!(out, "| {} | `{path}{value}` | {support} | {} | {} |", row.kind, row.envoy(), test(row));
     }
     out
 }

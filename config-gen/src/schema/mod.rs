@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod destination_rule;
 pub(crate) mod duration;
+mod envoy;
 mod gateway;
 pub mod kinds;
 mod kubernetes_service;
