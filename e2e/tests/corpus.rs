@@ -32,6 +32,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use config_gen::input::{self, ReadOptions};
+use config_gen::source::Sources;
 use portolan_e2e::envoy::validate;
 use portolan_e2e::{Ca, Envoy, EnvoyOptions, Scratch, places};
 use serde_json::Value;
@@ -41,12 +43,37 @@ use stand_ins::StandIns;
 
 /// How traffic reaches Envoy, and the options that say so.
 const WAYS: &[(&str, &[&str])] = &[
-    ("by Host header", &["--listen", "80=127.0.0.1:0", "--listen", "443=127.0.0.1:0"]),
-    (
-        "by Host header, profile istio",
-        &["--profile", "istio", "--listen", "80=127.0.0.1:0", "--listen", "443=127.0.0.1:0"],
-    ),
+    ("by Host header", &[]),
+    ("by Host header, profile istio", &["--profile", "istio"]),
+    ("on shared clusters", &["--clusters", "shared"]),
 ];
+
+/// The way that each Gateway of a file has.
+const GATEWAY: &str = "gateway";
+
+/// Listeners for the usual ports, which the system picks.
+const LISTENERS: [&str; 4] = ["--listen", "80=127.0.0.1:0", "--listen", "443=127.0.0.1:0"];
+
+/// What to try with a file.
+fn ways(file: &Path) -> Result<Vec<(&'static str, Vec<String>)>> {
+    let text = |options: &[&str]| options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>();
+    let mut ways: Vec<_> =
+        WAYS.iter().map(|(way, options)| (*way, [text(&LISTENERS), text(options)].concat())).collect();
+    let mut sources = Sources::new();
+    sources.add("file", std::fs::read_to_string(file)?);
+    let gateways = input::read(sources, &ReadOptions::default()).gateways;
+    for gateway in &gateways {
+        let name = format!("{}/{}", gateway.meta.namespace, gateway.meta.name.value);
+        let mut options = text(&["--gateway", &name]);
+        let ports: BTreeSet<u16> =
+            gateways.iter().flat_map(|gateway| &gateway.servers).map(|server| server.port.value).collect();
+        for port in ports {
+            options.extend(text(&["--listen", &format!("{port}=127.0.0.1:0")]));
+        }
+        ways.push((GATEWAY, options));
+    }
+    Ok(ways)
+}
 
 /// One in so many starts with the real module.
 const REAL_MODULE: usize = 10;
@@ -101,9 +128,8 @@ fn what_is_generated_is_taken_by_envoy() -> Result<()> {
     let mut runs = Vec::new();
     for file in &files {
         let name = file.strip_prefix(&folder)?.to_string_lossy().into_owned();
-        for (way, options) in WAYS {
-            let options: Vec<String> =
-                options.iter().map(|&option| option.to_owned()).chain(module.clone()).collect();
+        for (way, options) in ways(file)? {
+            let options = [options, module.to_vec()].concat();
             let output = scratch.path().join(format!("out/{}", runs.len()));
             let outcome = generate(file, &options, &output)?;
             runs.push(Run { name: name.clone(), way, outcome });
@@ -151,8 +177,8 @@ const TAKES_ANY_CONFIG: &str = r#"(module
 /// How many files came to what, in each way in, and why some came to nothing.
 fn print_counts(files: usize, runs: &[Run]) {
     println!("{files} files");
-    for (way, _) in WAYS {
-        let of_way = || runs.iter().filter(|run| run.way == *way);
+    for way in WAYS.iter().map(|(way, _)| *way).chain([GATEWAY]) {
+        let of_way = || runs.iter().filter(|run| run.way == way);
         let count = |wanted: &dyn Fn(&Outcome) -> bool| of_way().filter(|run| wanted(&run.outcome)).count();
         let with_offers = |run: &Outcome| matches!(run, Outcome::Generated(it) if !it.offers.is_empty());
         let generated = count(&|run| matches!(run, Outcome::Generated(_)));

@@ -8,6 +8,7 @@ mod endpoints;
 mod gateway;
 mod load_balancing;
 mod mesh;
+mod own_addresses;
 mod places;
 pub(crate) mod profiles;
 pub(crate) mod retries;
@@ -131,6 +132,7 @@ impl Plan {
         check_ports(&input, &mut found);
         check_rules(&input, &mut found);
         endpoints::check(&input, &mut found);
+        own_addresses::check(&input, &mut found);
         let visible = virtual_hosts::visible(&input, &mut found);
         let virtual_hosts = virtual_hosts::build(&input, &visible, &mut found);
         let mut plan = Self {

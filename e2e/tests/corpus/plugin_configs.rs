@@ -31,7 +31,9 @@ pub(crate) fn refused(version: &str, generated: &[(&Run, &Generated)]) -> Result
     let mut configs: BTreeMap<String, String> = BTreeMap::new();
     for (run, generated) in generated {
         let ecds = with_real_module(&std::fs::read_to_string(generated.directory.join(ECDS))?)?;
-        configs.entry(in_mesh(&ecds, generated)?).or_insert_with(|| format!("{}, in a mesh", run.name));
+        if let Some(in_mesh) = in_mesh(&ecds, generated)? {
+            configs.entry(in_mesh).or_insert_with(|| format!("{}, in a mesh", run.name));
+        }
         configs.entry(ecds).or_insert_with(|| format!("{}, {}", run.name, run.way));
     }
     let path = first.directory.join(ECDS);
@@ -63,12 +65,14 @@ pub(crate) fn refused(version: &str, generated: &[(&Run, &Generated)]) -> Result
     Ok(refused)
 }
 
-/// The same with the plugin config of the `WasmPlugin`, as a sidecar gets it.
-fn in_mesh(ecds: &str, generated: &Generated) -> Result<String> {
-    let plugin = std::fs::read_to_string(generated.directory.join("wasm-plugin.yaml"))?;
+/// The same with the plugin config of the `WasmPlugin`, as a sidecar gets it; a gateway has none.
+fn in_mesh(ecds: &str, generated: &Generated) -> Result<Option<String>> {
+    let Ok(plugin) = std::fs::read_to_string(generated.directory.join("wasm-plugin.yaml")) else {
+        return Ok(None);
+    };
     let plugin: Value = serde_saphyr::from_str(&plugin)?;
     let config = plugin.pointer("/spec/pluginConfig").context("no pluginConfig")?;
     let mut response: Value = serde_json::from_str(ecds)?;
     *response.pointer_mut(CONFIGURATION).context("no plugin config")? = through_a_struct(config)?.into();
-    Ok(response.to_string())
+    Ok(Some(response.to_string()))
 }
