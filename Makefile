@@ -55,6 +55,7 @@ mutants: ## Change the engine one place at a time and see whether a test notices
 .PHONY: tools
 tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target
 	@tools/envoy.sh
+	@tools/node.sh
 	@tools/wasm.sh target
 
 .PHONY: clean

@@ -1,7 +1,10 @@
 //! What Envoy's HTTP connection manager makes of a request before the filter sees it, as the
 //! generated bootstrap sets it up: who simulates a request has to apply the same rules (GAP-18).
 
+use std::net::Ipv6Addr;
+
 use portolan_engine::Request as EngineRequest;
+use portolan_engine::host::{addressed_port, without_port};
 
 use crate::cases::{Client, Request};
 
@@ -23,6 +26,9 @@ pub fn receive(request: &Request) -> Result<Request, Refused> {
     let refused = |status, details| Err(Refused { status, details });
     if !METHODS.contains(&request.method.as_str()) {
         return refused(400, "http1.codec_error");
+    }
+    if request.method == "CONNECT" && !is_target(&request.authority) {
+        return refused(400, "http1.invalid_url");
     }
     if !request.authority.iter().all(|byte| is_authority_byte(*byte)) {
         return refused(400, "http.invalid_authority");
@@ -96,6 +102,19 @@ pub const METHODS: [&str; 34] = [
 /// A comma is among them: two Host lines arrive joined by one.
 fn is_authority_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=@[]_~".contains(&byte)
+}
+
+/// Whether CONNECT can name it: a host and a port, without a user.
+fn is_target(target: &[u8]) -> bool {
+    let host = without_port(target);
+    let address = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let is_host = match address {
+        Some(address) => std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte))
+        }
+    };
+    is_host && addressed_port(b"CONNECT", b"", target).is_some()
 }
 
 fn is_path_byte(byte: u8) -> bool {
@@ -271,6 +290,13 @@ mod tests {
             ("GET", "a", "x", 400),
             ("GET", "a", "/%00", 400),
             ("OPTIONS", "a", "*", 404),
+            // As seen by tests of the explicit proxy.
+            ("CONNECT", "a", "", 400),
+            ("CONNECT", "me@a:443", "", 400),
+            ("CONNECT", "a:443/x", "", 400),
+            ("CONNECT", "a_b:443", "", 400),
+            ("CONNECT", "::1:443", "", 400),
+            ("CONNECT", "a:99999", "", 400),
         ] {
             let refused = receive(&request(method, authority, path)).unwrap_err();
             assert_eq!(refused.status, status, "{method} {authority} {path}");

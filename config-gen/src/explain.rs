@@ -181,6 +181,7 @@ impl<'a> Explainer<'a> {
             }
         };
         let steps = self.steps(&request, self.draw.unwrap_or(0));
+        let is_tunnel = request.method == "CONNECT" && self.config.connect.is_some();
         let virtual_host = steps.virtual_host.and_then(|index| self.config.virtual_hosts.get(index));
         let route = steps.matched.zip(virtual_host).and_then(|(index, host)| host.routes.get(index));
         let random = self.draw.or_else(|| route.map(largest_share)).unwrap_or(0);
@@ -190,19 +191,25 @@ impl<'a> Explainer<'a> {
             outcome.drawn(self.draw.is_some())
         });
         let lost = match virtual_host {
-            Some(host) => {
+            // The requests in a tunnel meet the routes, not the tunnel itself.
+            Some(host) if !is_tunnel => {
                 let before = host.routes.iter().take(steps.matched.unwrap_or(host.routes.len()));
                 let domain = domain_of(host, &steps.host);
                 let why = |route| lost::why(self.named_route(host, route), &domain, route, &request);
                 before.filter_map(|route| why(route).transpose()).collect::<Result<_, _>>()?
             }
-            None => Vec::new(),
+            _ => Vec::new(),
         };
         Ok(Explanation {
             profile,
             outcome,
             normalized_path: (sent.method != "CONNECT" && request.path != sent.path).then_some(request.path),
             virtual_host: match (virtual_host, steps.nothing) {
+                (None, None) if steps.tunnel.is_some() => Found::VirtualHost {
+                    named: self.named_resource(steps.tunnel.as_deref().unwrap_or_default()),
+                    domain: steps.host.clone(),
+                    unregistered: false,
+                },
                 (Some(host), _) => Found::VirtualHost {
                     named: self.named_resource(&host.name),
                     domain: domain_of(host, &steps.host),
@@ -288,6 +295,8 @@ fn domain_of(host: &VirtualHost, key: &str) -> String {
 struct Steps {
     host: String,
     virtual_host: Option<usize>,
+    /// In place of a virtual host.
+    tunnel: Option<String>,
     /// No virtual host, and whether another port has one.
     nothing: Option<bool>,
     matched: Option<usize>,
@@ -299,6 +308,7 @@ impl Trace for Steps {
             Event::VirtualHost { host, name } => {
                 self.host = host.escape_ascii().to_string();
                 self.virtual_host = name.parse().ok();
+                self.tunnel = self.virtual_host.is_none().then(|| name.to_owned());
             }
             Event::NoVirtualHost { host, on_another_port } => {
                 self.host = host.escape_ascii().to_string();

@@ -49,6 +49,14 @@ pub fn envoy_versions() -> Result<Vec<String>> {
     Ok(versions)
 }
 
+/// Node, with which a test speaks as an ordinary client: `<root>/.tools/node/<version>/node`.
+pub fn node() -> Result<PathBuf> {
+    let directory = root()?.join(".tools/node");
+    let versions = fs::read_dir(&directory).into_iter().flatten().flatten();
+    let newest = versions.map(|entry| entry.path().join("node")).filter(|path| path.is_file()).max();
+    newest.with_context(|| format!("no Node in {}: `make tools` brings it", directory.display()))
+}
+
 /// The module that Envoy loads: `<root>/portolan.wasm`, or `PORTOLAN_MODULE`.
 pub fn module() -> Result<PathBuf> {
     let path = match from_env("PORTOLAN_MODULE") {

@@ -15,6 +15,14 @@ use crate::raw::{LIMIT, Response};
 /// Sends a request with this server name, and reads one response; none if the connection was
 /// closed before, or the other side speaks no TLS.
 pub fn request(address: SocketAddr, server_name: &str, request: &[u8]) -> Result<Option<Response>> {
+    let stream =
+        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    request_on(stream, server_name, request)
+}
+
+/// The same in a connection that is there already.
+pub fn request_on(stream: TcpStream, server_name: &str, request: &[u8]) -> Result<Option<Response>> {
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -22,9 +30,6 @@ pub fn request(address: SocketAddr, server_name: &str, request: &[u8]) -> Result
         .with_no_client_auth();
     let name = ServerName::try_from(server_name.to_owned())?;
     let connection = ClientConnection::new(Arc::new(config), name)?;
-    let stream =
-        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
-    stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut stream = StreamOwned::new(connection, stream);
     let mut received = Vec::new();
@@ -35,7 +40,7 @@ pub fn request(address: SocketAddr, server_name: &str, request: &[u8]) -> Result
             Ok(0) => closed = true,
             Ok(length) => received.extend_from_slice(buffer.get(..length).unwrap_or_default()),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                bail!("{address} had {LIMIT:?} and sent only: {}", received.escape_ascii())
+                bail!("{LIMIT:?} were over, and there was only: {}", received.escape_ascii())
             }
             Err(_) => closed = true,
         }

@@ -272,6 +272,7 @@ fn config(count: usize, rule: fn(usize) -> RouteMatch) -> Config {
             refuse: None,
             unregistered: false,
         }],
+        connect: None,
     }
 }
 

@@ -42,6 +42,10 @@ pub struct Config {
     /// One entry for each host that a client may name.
     #[serde(default)]
     pub virtual_hosts: Vec<VirtualHost>,
+    /// Where tunnels lead that clients of an explicit proxy ask for by CONNECT (GAP-23). None: no
+    /// listener takes CONNECT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
 }
 
 /// What surrounds the filter.
@@ -128,6 +132,48 @@ impl VirtualHost {
             }
         }
     }
+}
+
+/// Where tunnels lead. A host and port that neither a tunnel nor a virtual host has are unknown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connect {
+    /// Hosts and ports whose connections are passed through. They come before virtual hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<Tunnel>,
+    /// By port, the cluster of the listener that takes the requests in tunnels to virtual hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<(u16, String)>,
+}
+
+/// Hosts and ports to which clients may have tunnels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tunnel {
+    /// The resource it stems from, such as `ServiceEntry default/a`. Appears in access logs and
+    /// explanations.
+    pub name: String,
+    /// As those of a virtual host.
+    pub domains: Vec<String>,
+    /// Ports of the CONNECT; at least one.
+    pub ports: Vec<u16>,
+    /// Where the bytes go: clusters with their weights.
+    pub clusters: Vec<(String, u32)>,
+    /// The cluster leads to many hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dial: Option<Dial>,
+    /// The cluster is a listener that expects TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TunnelTls>,
+}
+
+/// What TLS in a tunnel has to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct TunnelTls {
+    /// The server name that it asks for. Default: the host of the CONNECT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 /// Why a known host is refused.
@@ -528,6 +574,9 @@ pub const DEFAULT_ROUTE_PROFILE: &str = "default";
 /// The route profile without retries, for passed-through requests (VS-RETRY-12).
 pub const PASSTHROUGH_ROUTE_PROFILE: &str = "passthrough";
 
+/// The route profile of tunnels that clients ask for by CONNECT.
+pub const TUNNEL_ROUTE_PROFILE: &str = "tunnel";
+
 fn default_route_profile() -> String {
     DEFAULT_ROUTE_PROFILE.to_owned()
 }
@@ -588,6 +637,7 @@ impl Config {
     pub fn uses_listener_port(&self) -> bool {
         matches!(self.outbound_traffic_policy, OutboundTrafficPolicy::AllowAny { .. })
             || self.virtual_hosts.iter().any(|host| !host.ports.is_empty())
+            || self.connect.is_some()
     }
 
     /// Writes the plugin config as it is stored: readable, the same bytes for the same
@@ -703,6 +753,17 @@ mod tests {
                 refuse: None,
                 unregistered: true,
             }],
+            connect: Some(Connect {
+                tunnels: vec![Tunnel {
+                    name: "ServiceEntry default/a".into(),
+                    domains: vec!["a".into()],
+                    ports: vec![443],
+                    clusters: vec![("tunnel_tls_443".into(), 1)],
+                    dial: None,
+                    tls: Some(TunnelTls { server_name: Some("a.example.com".into()) }),
+                }],
+                http: vec![(80, "tunnel_http_80".into())],
+            }),
         };
         assert_eq!(Config::from_json(config.to_json().unwrap().as_bytes()), Ok(config));
     }

@@ -9,6 +9,7 @@ use crate::refusal::Reason;
 use crate::request::Request;
 use crate::route::RouteTable;
 use crate::trace::{Event, Trace};
+use crate::tunnel::Tunnels;
 
 /// The checked form of a [`Config`]: every decision, and none of them can fail.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Engine {
     original_destinations: OriginalDestinations,
     virtual_hosts: Vec<VirtualHost>,
     domains: Domains,
+    tunnels: Option<Tunnels>,
     passthrough_route: String,
 }
 
@@ -76,7 +78,14 @@ impl Engine {
                 unregistered: host.unregistered,
             });
         }
+        if config.connect.is_some() && config.mode == Mode::Mesh {
+            return Err(ConfigError::new(
+                "connect",
+                "not allowed in mode `mesh`, whose sidecars have no such listener",
+            ));
+        }
         Ok(Self {
+            tunnels: config.connect.map(|connect| Tunnels::new(connect, "connect")).transpose()?,
             mode: config.mode,
             uses_listener_port,
             original_headers: config.original_headers,
@@ -128,14 +137,22 @@ impl Engine {
 
     fn decide_by_host<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Decision<'_> {
         // Two Host lines arrive joined by a comma; a comma in one line never gets here.
-        if request.authority.contains(&b',') {
+        // And where the port comes from the authority, there has to be one.
+        let no_port = self.uses_listener_port && request.listener_port == 0;
+        if no_port || request.authority.contains(&b',') {
             return self.refuse(Reason::InvalidAuthority, request);
         }
         let host = Host::from_authority(request.authority);
         let key = host.as_ref().map(Host::as_bytes).unwrap_or_default();
+        let tunnels = self.tunnels.as_ref().filter(|_| request.method == b"CONNECT");
+        if let Some(tunnel) = tunnels.and_then(|tunnels| tunnels.find(key, request.listener_port)) {
+            trace.event(Event::VirtualHost { host: key, name: tunnel.name() });
+            return self.or_refused(tunnel.apply(request), request);
+        }
         let found = self.domains.find(key, request.listener_port);
         let Some(virtual_host) = found.and_then(|id| self.virtual_hosts.get(id)) else {
-            let on_another_port = self.domains.is_known(key);
+            let has_tunnel = self.tunnels.as_ref().is_some_and(|tunnels| tunnels.is_known(key));
+            let on_another_port = has_tunnel || self.domains.is_known(key);
             trace.event(Event::NoVirtualHost { host: key, on_another_port });
             return self.unknown_host(request, on_another_port);
         };
@@ -143,15 +160,26 @@ impl Engine {
         if let Some(Refuse::OnlyTlsPorts) = virtual_host.refuse {
             return self.refuse(Reason::OnlyTlsPorts, request);
         }
-        match virtual_host.routes.decide(request, trace) {
+        let decision = match tunnels {
+            Some(tunnels) => tunnels.http(request.listener_port),
+            None => virtual_host.routes.decide(request, trace),
+        };
+        match decision {
             Some(Decision::Forward(forward)) => {
                 Decision::Forward(Forward { unregistered: virtual_host.unregistered, ..forward })
             }
-            Some(Decision::Respond(LocalReply { cause: Cause::Refused(reason), .. })) => {
+            Some(decision) => self.or_refused(decision, request),
+            None => self.refuse(Reason::NoRoute, request),
+        }
+    }
+
+    /// A refusal in the words of this config.
+    fn or_refused<'e>(&'e self, decision: Decision<'e>, request: &Request<'_>) -> Decision<'e> {
+        match decision {
+            Decision::Respond(LocalReply { cause: Cause::Refused(reason), .. }) => {
                 self.refuse(reason, request)
             }
-            Some(decision) => decision,
-            None => self.refuse(Reason::NoRoute, request),
+            decision => decision,
         }
     }
 
@@ -179,18 +207,9 @@ impl Engine {
         Decision::Forward(Forward {
             cluster: Some(cluster),
             route: &self.passthrough_route,
-            authority: None,
-            original_host: Default::default(),
-            path: None,
-            server_name: None,
             dial: Some((name.to_ascii_lowercase().into(), port)),
             passed_through: true,
-            unregistered: false,
-            delayed: false,
-            cors: None,
-            headers: Vec::new(),
-            response: None,
-            preflight: None,
+            ..Forward::default()
         })
     }
 

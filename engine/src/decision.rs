@@ -19,7 +19,7 @@ pub enum Decision<'t> {
 }
 
 /// How a request is sent on. What is none stays as the client sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forward<'t> {
     /// Envoy cluster; none in mode `mesh`.
     pub cluster: Option<&'t str>,
@@ -37,6 +37,8 @@ pub struct Forward<'t> {
     pub server_name: Option<Vec<u8>>,
     /// Host and port to dial where the cluster leads to many hosts.
     pub dial: Option<(Cow<'t, [u8]>, u16)>,
+    /// The tunnel that the client asks for ends in a listener of this Envoy, which looks inside.
+    pub inspected: Option<Inspected>,
     /// The host is not in the registry (`ALLOW_ANY`).
     pub passed_through: bool,
     /// The host is named by a VirtualService only (GAP-01).
@@ -53,6 +55,13 @@ pub struct Forward<'t> {
     /// A preflight request that is held back: Envoy's fault filter ends it, and what it answers is
     /// to be replaced by a 200 with these headers (VS-FAULT-06, GAP-10).
     pub preflight: Option<Headers<'t>>,
+}
+
+/// What a listener inside Envoy is told of a tunnel that ends in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// The server name that TLS in it has to ask for; none: it holds HTTP requests.
+    pub server_name: Option<Vec<u8>>,
 }
 
 /// The authority before it was replaced, as Envoy tells it.

@@ -53,6 +53,21 @@ pub fn without_port(authority: &[u8]) -> &[u8] {
     }
 }
 
+/// The port that a request to an explicit proxy is for: that of its authority, else that of its scheme
+/// (GAP-01). None where there is no such port; CONNECT has to name one.
+pub fn addressed_port(method: &[u8], scheme: &[u8], authority: &[u8]) -> Option<u16> {
+    let port = authority.get(without_port(authority).len()..).and_then(|rest| rest.strip_prefix(b":"));
+    match port {
+        Some(digits @ [_, ..]) => {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            digits.parse().ok().filter(|port| *port != 0)
+        }
+        _ if method == b"CONNECT" => None,
+        _ if scheme.eq_ignore_ascii_case(b"https") => Some(443),
+        _ => Some(80),
+    }
+}
+
 /// Whether `host` can be dialled: a DNS name, an IPv4 address, or a bracketed IPv6 address.
 ///
 /// Asked only where a request's own host is dialled (`ALLOW_ANY`); a registered host is
@@ -88,6 +103,33 @@ mod tests {
             (":80", ""),
         ] {
             assert_eq!(without_port(authority.as_bytes()), host.as_bytes(), "{authority}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_told_the_port_by_authority_or_scheme() {
+        // GAP-01
+        for (authority, scheme, port) in [
+            ("a.example.com:8080", "http", Some(8080)),
+            ("a.example.com", "http", Some(80)),
+            ("a.example.com", "HTTPS", Some(443)),
+            ("a.example.com:", "http", Some(80)),
+            ("a.example.com:80", "https", Some(80)),
+            ("[::1]:81", "http", Some(81)),
+            ("[::1]", "http", Some(80)),
+            ("", "", Some(80)),
+            ("a:0", "http", None),
+            ("a:65536", "http", None),
+            ("a:+80", "http", None),
+            ("a:8O", "http", None),
+            ("a:80 ", "http", None),
+        ] {
+            let found = addressed_port(b"GET", scheme.as_bytes(), authority.as_bytes());
+            assert_eq!(found, port, "{scheme} {authority}");
+        }
+        assert_eq!(addressed_port(b"CONNECT", b"http", b"a:443"), Some(443));
+        for bad in ["a", "a:", "[::1]", "a:x"] {
+            assert_eq!(addressed_port(b"CONNECT", b"http", bad.as_bytes()), None, "{bad}");
         }
     }
 

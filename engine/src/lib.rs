@@ -48,13 +48,14 @@ mod refusal;
 mod request;
 mod route;
 mod trace;
+mod tunnel;
 mod whole;
 
 pub use base64::decode as decode_base64;
 pub use config::{Config, ConfigError};
 pub use decide::Engine;
 pub use decision::{
-    Cause, Decision, Forward, HeaderChange, Headers, LocalReply, OriginalHost, ResponseHeaders,
+    Cause, Decision, Forward, HeaderChange, Headers, Inspected, LocalReply, OriginalHost, ResponseHeaders,
 };
 pub use listener_port::ListenerPort;
 pub use refusal::Reason;

@@ -10,7 +10,8 @@ use crate::route::format::{Message, Properties, Property};
 /// A request as the filter sees it: bytes, borrowed from the header map.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
-    /// The port that the client addressed (GAP-01), not the one in the Host header.
+    /// The port that the client addressed (GAP-01), not the one in the Host header; for an explicit
+    /// proxy [`addressed_port`](crate::host::addressed_port), and 0 where that is none.
     pub listener_port: u16,
     /// What the client dialled, where the listener is told (SE-R-01).
     pub original_destination: Option<SocketAddr>,

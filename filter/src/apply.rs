@@ -10,6 +10,12 @@ use crate::stats::Stats;
 /// Name of the filter state that selects Envoy's route: `wasm.` and this.
 const ROUTE: &str = "portolan.route";
 
+/// The same for who asked for a tunnel.
+const TUNNEL_CLIENT: &str = "portolan.tunnel.client";
+
+/// The same for the server name that TLS in a tunnel has to ask for.
+const TUNNEL_SERVER_NAME: &str = "portolan.tunnel.server_name";
+
 /// Removes what a client must not send (GAP-05).
 pub(crate) fn strip(map: &HeaderMap<'_>, mode: Mode, stats: &Stats) -> Result<(), Status> {
     let mut stripped = 0;
@@ -61,6 +67,13 @@ pub(crate) fn forward(
     if let Some((name, port)) = &forward.dial {
         host::set_envoy_filter_state("envoy.upstream.dynamic_host", name)?;
         host::set_envoy_filter_state("envoy.upstream.dynamic_port", port.to_string().as_bytes())?;
+    }
+    if let Some(inspected) = &forward.inspected {
+        // The filter behind this one hands both over to the listener inside Envoy.
+        host::set_property(TUNNEL_CLIENT, &host::property("source\0address").unwrap_or_default())?;
+        if let Some(name) = &inspected.server_name {
+            host::set_property(TUNNEL_SERVER_NAME, name)?;
+        }
     }
     if let Some(cluster) = forward.cluster {
         host::replace_request_header(headers::CLUSTER, cluster.as_bytes())?;

@@ -37,8 +37,8 @@ impl<'a> HeaderMap<'a> {
     }
 
     /// What the engine decides on.
-    pub(crate) fn request(&self, listener_port: u16, random: u64) -> Request<'_> {
-        let mut request = Request { listener_port, random, headers: &self.lines, ..Request::default() };
+    pub(crate) fn request(&self, random: u64) -> Request<'_> {
+        let mut request = Request { random, headers: &self.lines, ..Request::default() };
         // Pseudo headers come first.
         for &(name, value) in self.lines.iter().take_while(|(name, _)| name.starts_with(b":")) {
             match name {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use portolan_engine::config::Mode;
 use portolan_engine::headers::ALLOW_ORIGIN;
+use portolan_engine::host::addressed_port;
 use portolan_engine::{
     Decision, Engine, HeaderChange, Headers, ListenerPort, LocalReply, NoTrace, Request, ResponseHeaders,
 };
@@ -171,24 +172,22 @@ impl Loaded {
         let headers = HeaderMap::parse(&map).ok_or("the request headers can't be parsed")?;
         apply::strip(&headers, mode, &self.stats)
             .map_err(|status| format!("a header can't be removed: {status}"))?;
-        let mut original_destination = None;
-        let port = match mode {
+        let mut request = Request { properties: Some(&Attributes), ..headers.request(self.random.next()) };
+        request.listener_port = match mode {
             _ if !self.engine.uses_listener_port() && !self.engine.uses_original_destination() => 0,
             Mode::Proxy => match host::listener_port().ok_or("the listener doesn't say its port")? {
                 ListenerPort::Fixed(port) => port,
                 ListenerPort::Destination => {
                     let address = host::destination_address().ok_or("the original destination is unknown")?;
-                    original_destination = Some(address);
+                    request.original_destination = Some(address);
                     address.port()
+                }
+                ListenerPort::Authority => {
+                    addressed_port(request.method, request.scheme, request.authority).unwrap_or(0)
                 }
             },
             // A sidecar's listeners have the ports that clients address (LI-01).
             Mode::Mesh => host::destination_port().unwrap_or(80),
-        };
-        let request = Request {
-            original_destination,
-            properties: Some(&Attributes),
-            ..headers.request(port, self.random.next())
         };
         match self.engine.decide(&request, &mut NoTrace) {
             Decision::Forward(mut forward) => {

@@ -213,10 +213,14 @@ pub(super) struct Generate {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Envoy")]
 struct Envoy {
-    /// Listener: the port that clients mean, and where Envoy listens
-    #[arg(long, value_name = "PORT=ADDRESS:PORT",
-          default_values = ["80=127.0.0.1:10080", "443=127.0.0.1:10443"])]
+    /// Listener: the port that clients mean, and where Envoy listens [default: 80=127.0.0.1:10080 and
+    /// 443=127.0.0.1:10443; none beside another way in]
+    #[arg(long, value_name = "PORT=ADDRESS:PORT")]
     listen: Vec<Listen>,
+
+    /// Explicit proxy for HTTP_PROXY and HTTPS_PROXY: clients name the port in each request
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "gateway")]
+    explicit_proxy: Option<SocketAddr>,
 
     /// Admin interface, or `off`
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901", value_parser = or_off::<SocketAddr>)]
@@ -261,6 +265,16 @@ struct Envoy {
     /// Give requests an `x-request-id` [default: false; profile istio: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     request_id: Option<bool>,
+}
+
+impl Envoy {
+    /// Who names a way in means that one alone.
+    fn listeners(&self) -> Vec<Listen> {
+        if self.listen.is_empty() && self.explicit_proxy.is_none() {
+            return EnvoyOptions::default().listeners;
+        }
+        self.listen.clone()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -345,8 +359,8 @@ impl Generate {
         let envoy = &self.envoy;
         Options {
             envoy: EnvoyOptions {
-                listeners: envoy.listen.clone(),
-                explicit_proxy: None,
+                listeners: envoy.listeners(),
+                explicit_proxy: envoy.explicit_proxy,
                 transparent: None,
                 sidecar: false,
                 admin: envoy.admin.value(),

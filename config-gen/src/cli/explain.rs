@@ -230,7 +230,13 @@ impl Planned<'_> {
 fn options(arguments: &Explain, profile: Profile, questions: &[Question]) -> Options {
     let mut options = arguments.meaning.options(profile);
     options.envoy.allow_upstream.clone_from(&arguments.allow_upstream);
-    for port in questions.iter().map(|question| question.asked.port()) {
+    let connects =
+        |question: &Question| matches!(&question.asked, Asked::Http(request) if request.method == "CONNECT");
+    if questions.iter().any(connects) {
+        options.envoy.explicit_proxy = Some(([127, 0, 0, 1], 0).into());
+    }
+    for port in questions.iter().filter(|question| !connects(question)).map(|question| question.asked.port())
+    {
         if options.envoy.listeners.iter().all(|listener| listener.port != port) {
             options.envoy.listeners.push(Listen { port, address: ([127, 0, 0, 1], 0).into() });
         }

@@ -13,16 +13,27 @@ const NODE: &str = "portolan";
 pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let envoy = &options.envoy;
     let listeners = envoy.listeners.iter().map(|listen| listener::listener(listen, plan, options));
+    let mut listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(address) = &envoy.explicit_proxy {
+        listeners.push(listener::explicit_proxy(address, plan, options)?);
+        listeners.extend(listener::tunnel_listeners(plan, options)?);
+    }
     let mut bootstrap = json!({
         // Extension config discovery wants both.
         "node": {"id": NODE, "cluster": NODE},
         "static_resources": {
-            "listeners": listeners.collect::<anyhow::Result<Vec<_>>>()?,
+            "listeners": listeners,
             "clusters": clusters(plan, options),
         },
         "stats_config": stats_config(),
         "overload_manager": overload_manager(envoy.max_connections),
     });
+    if envoy.explicit_proxy.is_some() {
+        bootstrap["bootstrap_extensions"] = json!([{
+            "name": "envoy.bootstrap.internal_listener",
+            "typed_config": {"@type": type_url("envoy.extensions.bootstrap.internal_listener.v3.InternalListener")},
+        }]);
+    }
     if let (Some(admin), Value::Object(bootstrap)) = (&envoy.admin, &mut bootstrap) {
         bootstrap.insert("admin".to_owned(), json!({"address": cluster::socket_address(admin)}));
     }
@@ -35,6 +46,7 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     let mut clusters: Vec<Value> =
         plan.clusters.iter().map(|entry| cluster::cluster(entry, options)).collect();
     clusters.push(cluster::black_hole(envoy));
+    clusters.extend(listener::tunnel_names(plan).iter().map(|name| cluster::internal(name, envoy)));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         clusters.push(cluster::passthrough(options));
     }

@@ -124,6 +124,7 @@ impl Forwarded {
             "path": bytes(&self.path),
             "tlsServerName": self.server_name,
             "dials": self.dials,
+            "tunnel": self.tunnel,
             "requestHeaders": self.request_headers.iter().chain(&self.told).map(change).collect::<Value>(),
             "responseHeaders": self.response_headers.iter().map(change).collect::<Value>(),
             "timeoutMs": self.timeout_ms,

@@ -67,6 +67,7 @@ fn holds(condition: RouteMatch, domain: &str, request: &Request) -> Result<bool,
             refuse: None,
             unregistered: false,
         }],
+        connect: None,
     };
     let engine = Engine::new(config)?;
     let mut steps = Steps::default();

@@ -50,6 +50,8 @@ pub struct Forwarded {
     pub server_name: Option<String>,
     /// Host and port to dial where the cluster leads to many hosts.
     pub dials: Option<String>,
+    /// What becomes of what stands in the tunnel that the client asks for, where that is looked at.
+    pub tunnel: Option<String>,
     /// Changes of the request's headers.
     pub request_headers: Vec<Change>,
     /// What the upstream is told of the request as it was (VS-RW-16, VH-21).
@@ -186,7 +188,8 @@ pub(super) fn of(
     config: &Config,
     origin: Option<(&Plan, &Options)>,
 ) -> Outcome {
-    if origin.is_some_and(|(plan, options)| !carries_http(request.port, plan, options)) {
+    let takes_http = |(plan, options)| carries_http(request.port, plan, options);
+    if request.method != "CONNECT" && !origin.is_none_or(takes_http) {
         return Outcome::Closed;
     }
     match decision {
@@ -221,14 +224,17 @@ fn forwarded(
 ) -> Outcome {
     let defaults = EnvoyOptions::default();
     let envoy = origin.map_or(&defaults, |(_, options)| &options.envoy);
-    if request.method == "CONNECT" && config.mode == Mode::Proxy {
+    if request.method == "CONNECT" && config.mode == Mode::Proxy && config.connect.is_none() {
         return Outcome::Answered(Local {
             status: 404,
             reason: "route_not_found".to_owned(),
             headers: Vec::new(),
             grpc_status: None,
             body: Vec::new(),
-            note: Some("no route of the generated Envoy takes CONNECT, whatever the rules say".to_owned()),
+            note: Some(
+                "only the explicit proxy takes CONNECT (`--explicit-proxy`), whatever the rules say"
+                    .to_owned(),
+            ),
         });
     }
     if let Some(headers) = forward.preflight {
@@ -287,8 +293,17 @@ fn forwarded(
         tell("x-envoy-attempt-count", b"1");
     }
     let cluster = forward.cluster.zip(origin).and_then(|(name, (plan, _))| plan.cluster(name));
+    // A listener of Envoy's own.
+    let inside = forward.inspected.is_some();
+    let tunnel = forward.inspected.as_ref().map(|inspected| match &inspected.server_name {
+        Some(name) => {
+            let name = name.escape_ascii();
+            format!("TLS that asks for the server name {name} is passed through; all else is closed")
+        }
+        None => "HTTP, decided request by request".to_owned(),
+    });
     let cluster_missing =
-        !passed_through && forward.cluster.is_some() && origin.is_some() && cluster.is_none();
+        !passed_through && !inside && forward.cluster.is_some() && origin.is_some() && cluster.is_none();
     let authority =
         forward.authority.map_or_else(|| request.authority.clone(), |text| text.as_bytes().to_vec());
     let server_name = cluster.and_then(|cluster| cluster.tls.as_ref()).map(|tls| match &tls.sni {
@@ -322,6 +337,7 @@ fn forwarded(
         server_name,
         path: forward.path.unwrap_or_else(|| request.path.clone()),
         dials: forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii())),
+        tunnel,
         request_headers,
         told,
         response_headers,

@@ -17,7 +17,7 @@ const LONGEST: usize = 200;
 pub(crate) fn question(asked: &Asked) -> String {
     match asked {
         Asked::Http(request) if request.method == "CONNECT" => {
-            format!("CONNECT {} on port {}", bytes(&request.authority), request.port)
+            format!("CONNECT {}", bytes(&request.authority))
         }
         Asked::Http(request) => format!(
             "{} http://{}{} on port {}",
@@ -257,6 +257,9 @@ fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources
     }
     if let Some(dials) = &forwarded.dials {
         facts.push(("dials", dials.clone()));
+    }
+    if let Some(tunnel) = &forwarded.tunnel {
+        facts.push(("inside", tunnel.clone()));
     }
     let requests: Vec<Change> = forwarded.request_headers.iter().chain(&forwarded.told).cloned().collect();
     for (name, changes) in [("request headers", &requests), ("response headers", &forwarded.response_headers)]

@@ -106,15 +106,33 @@ pub(super) fn build(
                 table.add(service, definition, &imported);
             }
         }
+        // To an explicit proxy clients name the service.
+        let meets = knows == Knows::Address
+            || input.options.envoy.listeners.iter().any(|listener| listener.port == port);
         diagnostics.extend(
-            table
-                .findings
-                .into_iter()
-                .filter(|finding| told.insert((finding.code, finding.span, finding.message.clone()))),
+            table.findings.into_iter().filter(|finding| {
+                meets && told.insert((finding.code, finding.span, finding.message.clone()))
+            }),
         );
         routes.extend(table.routes);
     }
     routes
+}
+
+/// Where connections to `port` of `service` go that are known to be for it, whatever their bytes.
+pub(super) fn of_service(
+    input: &Input<'_>,
+    virtual_services: &[&VirtualService],
+    service: &Service<'_>,
+    port: u16,
+) -> Option<ConnectionRoute> {
+    let imported = virtual_services.iter().filter(|owner| input.scope.imports(owner, port));
+    let imported: Vec<&VirtualService> = imported.copied().collect();
+    let mut table = PortTable::new(input, port, Knows::Port);
+    for definition in service.definitions(port) {
+        table.add(service, definition, &imported);
+    }
+    table.routes.into_iter().find(ConnectionRoute::takes_the_rest)
 }
 
 /// The routes of one listener port.

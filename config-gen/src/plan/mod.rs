@@ -15,6 +15,7 @@ pub(crate) mod retries;
 mod routes;
 mod shared;
 mod tls;
+pub(crate) mod tunnels;
 mod virtual_hosts;
 
 use std::cell::RefCell;
@@ -70,6 +71,8 @@ pub struct Plan {
     pub gateway: Option<GatewayListeners>,
     /// The same for connections whose original destination is known.
     pub redirected: Vec<ConnectionRoute>,
+    /// Where tunnels lead that clients of an explicit proxy ask for; none where there is no such proxy.
+    pub connect: Option<config::Connect>,
     /// Route profiles that virtual hosts use, besides the default one.
     pub profiles: Vec<RouteProfile>,
     /// Where the virtual hosts and their routes come from.
@@ -147,6 +150,7 @@ impl Plan {
                 Some(_) => connections::build(&input, &visible, Knows::Address, &mut found),
                 None => Vec::new(),
             },
+            connect: tunnels::build(&input, &visible, &virtual_hosts),
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
             places: Places::of(&input),
@@ -171,9 +175,11 @@ impl Plan {
 
     /// Joins clusters that differ in nothing but their host.
     fn share_clusters(&mut self, choice: Clusters, diagnostics: &mut Diagnostics) {
-        let Self { clusters, virtual_hosts, connections, redirected, profiles, .. } = self;
+        let Self { clusters, virtual_hosts, connections, redirected, connect, profiles, .. } = self;
         let connections = connections.iter().chain(redirected.iter());
-        let (shared, note) = shared::share(choice, clusters, virtual_hosts, connections, profiles);
+        let tunnels = connect.iter().flat_map(|connect| &connect.tunnels);
+        let own = shared::needed(connections, tunnels, profiles);
+        let (shared, note) = shared::share(choice, clusters, virtual_hosts, &own);
         self.shared = shared;
         diagnostics.extend(note);
     }
@@ -201,6 +207,7 @@ impl Plan {
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
             original_destinations: BTreeMap::new(),
             virtual_hosts: self.virtual_hosts.clone(),
+            connect: self.connect.clone(),
         }
     }
 }

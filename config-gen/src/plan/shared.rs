@@ -67,19 +67,19 @@ impl SharedClusters {
 }
 
 /// Joins clusters, and has virtual hosts lead to what they became.
-pub(super) fn share<'p>(
+///
+/// `own` are those that are [`needed`].
+pub(super) fn share(
     choice: Clusters,
     clusters: &mut Vec<Cluster>,
     virtual_hosts: &mut [config::VirtualHost],
-    connections: impl Iterator<Item = &'p ConnectionRoute>,
-    profiles: &'p [RouteProfile],
+    own: &BTreeSet<&str>,
 ) -> (SharedClusters, Option<Diagnostic>) {
     let least = match choice {
         Clusters::Dedicated => return Default::default(),
         Clusters::Auto => MANY,
         Clusters::Shared => 1,
     };
-    let own = needed(connections, profiles);
     let mut groups: BTreeMap<String, Vec<(&Cluster, &str, u16)>> = BTreeMap::new();
     for cluster in clusters.iter().filter(|cluster| !own.contains(cluster.name.as_str())) {
         if let Some((host, port)) = only_host(cluster) {
@@ -119,13 +119,15 @@ pub(super) fn share<'p>(
 
 /// Clusters that can't be on a shared one, whatever their settings: a mirror would dial the host of
 /// the request that it is a copy of, and a connection that is passed through the server name of the
-/// client, which has to be the host then.
-fn needed<'p>(
+/// client, which has to be the host then. A tunnel has neither.
+pub(super) fn needed<'p>(
     connections: impl Iterator<Item = &'p ConnectionRoute>,
+    tunnels: impl Iterator<Item = &'p config::Tunnel>,
     profiles: &'p [RouteProfile],
 ) -> BTreeSet<&'p str> {
     let mirrors = profiles.iter().flat_map(|profile| &profile.mirrors).map(|mirror| mirror.cluster.as_str());
     let mut names: BTreeSet<&str> = mirrors.collect();
+    names.extend(tunnels.flat_map(|tunnel| tunnel.clusters.iter().map(|(cluster, _)| cluster.as_str())));
     for route in connections {
         let by_its_name = match (route.destinations.as_slice(), &route.server_name) {
             ([Share { cluster, .. }], Some(name)) => {

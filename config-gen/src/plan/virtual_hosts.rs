@@ -40,11 +40,12 @@ pub(super) fn build(
         let table = |port| (port, PortTable::build(input, services, port, &mut reported, diagnostics));
         input.ports().into_iter().map(table).collect()
     };
-    joined(tables)
+    joined(tables, !input.options.envoy.takes_every_port())
 }
 
-/// The tables of all ports as one: those that are alike on every port stand once and without ports.
-fn joined(tables: Vec<(u16, Vec<config::VirtualHost>)>) -> Vec<config::VirtualHost> {
+/// The tables of all ports as one: those that are alike on every port stand once, and without ports
+/// if there are no others than these.
+fn joined(tables: Vec<(u16, Vec<config::VirtualHost>)>, no_others: bool) -> Vec<config::VirtualHost> {
     let count = tables.len();
     let mut merged: Vec<config::VirtualHost> = Vec::new();
     // By their first domain.
@@ -64,7 +65,7 @@ fn joined(tables: Vec<(u16, Vec<config::VirtualHost>)>) -> Vec<config::VirtualHo
         }
     }
     for host in &mut merged {
-        if host.ports.len() == count {
+        if no_others && host.ports.len() == count {
             host.ports.clear();
         }
     }
@@ -370,26 +371,8 @@ impl<'a, 'i> PortTable<'a, 'i> {
         std::iter::once(host.to_owned()).chain(forms).flat_map(|name| domains(&name)).collect()
     }
 
-    /// The domains by which clients may mean `service` as `name`, its host or an alias: with the
-    /// form that ends in a dot, short names of a Kubernetes host (VH-08), the names of pods of a
-    /// headless service (KS-03), and addresses (VH-01).
     fn own_domains(&self, service: &Service<'_>, name: &str) -> Vec<String> {
-        let mut names = domains(name);
-        names.extend(short_forms(name, &self.input.options.client_namespace));
-        if service.is_headless() {
-            let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
-            names.extend(below);
-        }
-        if name == service.host {
-            let addresses = service.addresses(self.port, self.input.options.profile);
-            // Brackets, as in a Host header (VH-01).
-            names.extend(
-                addresses
-                    .into_iter()
-                    .map(|address| if address.contains(':') { format!("[{address}]") } else { address }),
-            );
-        }
-        names
+        client_domains(self.input, service, name, self.port)
     }
 
     /// Those that nothing has yet; what another service is really called is never taken as
@@ -417,6 +400,26 @@ impl<'a, 'i> PortTable<'a, 'i> {
         }
         self.hosts.push(host);
     }
+}
+
+/// The domains by which clients may mean `port` of `service` as `name`, its host or an alias: with
+/// the form that ends in a dot, short names of a Kubernetes host (VH-08), the names of pods of a
+/// headless service (KS-03), and addresses (VH-01).
+pub(super) fn client_domains(input: &Input<'_>, service: &Service<'_>, name: &str, port: u16) -> Vec<String> {
+    let mut names = domains(name);
+    names.extend(short_forms(name, &input.options.client_namespace));
+    if service.is_headless() {
+        let below: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
+        names.extend(below);
+    }
+    if name == service.host {
+        let addresses = service.addresses(port, input.options.profile);
+        // Brackets, as in a Host header (VH-01).
+        let bracketed =
+            |address: String| if address.contains(':') { format!("[{address}]") } else { address };
+        names.extend(addresses.into_iter().map(bracketed));
+    }
+    names
 }
 
 /// VirtualServices by their hosts.

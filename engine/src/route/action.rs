@@ -311,6 +311,7 @@ impl ForwardAction {
                 None
             },
             dial,
+            inspected: None,
             passed_through: false,
             unregistered: false,
             delayed: drawn.delay.is_some(),

@@ -3,7 +3,7 @@
 mod action;
 mod answer;
 mod cors;
-mod dial;
+pub(crate) mod dial;
 mod fault;
 pub(crate) mod format;
 pub(crate) mod header;

@@ -86,9 +86,10 @@ impl Typed {
         }
         let method = self.method.unwrap_or_else(|| "GET".to_owned());
         if scheme == "connect" || (scheme != "https" && method == "CONNECT") {
-            // The port of the target has nothing to do with the listener's, and there is no path.
+            // To an explicit proxy, for which the port is that of the target; and there is no path.
+            let port = own_port.ok_or_else(|| format!("`{url}` must have a port"))?;
             return Ok(Asked::Http(Request {
-                port: self.port.unwrap_or(80),
+                port,
                 method: "CONNECT".to_owned(),
                 authority: authority.as_bytes().to_vec(),
                 path: Vec::new(),
@@ -140,12 +141,19 @@ mod tests {
         assert_eq!(asked("tcp://10.0.0.1:3306"), Ok(Asked::Tcp { target, port: 3306 }));
         for connect in ["connect://a:443", "curl -X CONNECT http://a:443/"] {
             let request = request(connect);
-            assert_eq!((request.port, request.method.as_str()), (80, "CONNECT"), "{connect}");
+            assert_eq!((request.port, request.method.as_str()), (443, "CONNECT"), "{connect}");
             assert_eq!((request.authority.as_slice(), request.path.as_slice()), (&b"a:443"[..], &b""[..]));
         }
-        for wrong in
-            ["ftp://a", "http://a:x/", "http://a:0", "http:///x", "http://me@a/", "http://a/ b", "tcp://a"]
-        {
+        for wrong in [
+            "ftp://a",
+            "http://a:x/",
+            "http://a:0",
+            "http:///x",
+            "http://me@a/",
+            "http://a/ b",
+            "tcp://a",
+            "connect://a",
+        ] {
             assert!(asked(wrong).is_err(), "{wrong}");
         }
     }

@@ -240,7 +240,7 @@ fn tcp_proxy(
         &json!({
             "start_time": "%START_TIME%",
             "decision": decision,
-            "reason": reason,
+            "reason": reason.unwrap_or("%CONNECTION_TERMINATION_DETAILS%"),
             "server_name": "%REQUESTED_SERVER_NAME%",
             "response_flags": "%RESPONSE_FLAGS%",
             "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",

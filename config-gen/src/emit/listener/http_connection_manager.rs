@@ -1,24 +1,56 @@
 //! HTTP: the connection manager and its filters (LI-06, LI-07).
 
+use portolan_engine::ListenerPort;
 use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
-use super::listener_name;
 use super::route_config::route_config;
+use super::tunnels::hand_over;
 use crate::emit::cluster::passthrough_dns_cache;
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{Output, ROUTE_FILTER_STATE, guard, in_files_root, type_url};
 use crate::options::{Options, OutboundPolicy, Profile};
 use crate::plan::Plan;
 
-pub(super) fn http_connection_manager(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
+/// `name` is that of the listener. Where clients name the port, it is an explicit proxy, and they may
+/// ask for tunnels as well; elsewhere CONNECT is refused before the filter.
+pub(super) fn http_connection_manager(
+    name: &str,
+    port: ListenerPort,
+    plan: &Plan,
+    options: &Options,
+) -> anyhow::Result<Value> {
+    let mut upgrades = vec![json!({"upgrade_type": "websocket"})];
+    if port == ListenerPort::Authority {
+        upgrades.push(json!({"upgrade_type": "CONNECT"}));
+    }
     let request_id = options.envoy.request_id.unwrap_or(options.profile == Profile::Istio);
+    let mut log = json!({
+        "start_time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "authority": "%REQ(:AUTHORITY)%",
+        "path": "%REQ(:PATH)%",
+        "decision": "%FILTER_STATE(wasm.portolan.route:PLAIN)%",
+        "response_code": "%RESPONSE_CODE%",
+        "reason": "%RESPONSE_CODE_DETAILS%",
+        "response_flags": "%RESPONSE_FLAGS%",
+        "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
+        "upstream": "%UPSTREAM_HOST%",
+        "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+        "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+        "duration": "%DURATION%",
+    });
+    if port == ListenerPort::Authority {
+        // All there is to say of what was in a tunnel.
+        log["bytes_received"] = json!("%BYTES_RECEIVED%");
+        log["bytes_sent"] = json!("%BYTES_SENT%");
+    }
     Ok(json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-            "stat_prefix": listener_name(port),
+            "stat_prefix": name,
             // Clients are what they are, whatever X-Forwarded-For they send; with `false` their
             // X-Forwarded-Proto would set `:scheme`.
             "use_remote_address": true,
@@ -27,32 +59,18 @@ pub(super) fn http_connection_manager(port: u16, plan: &Plan, options: &Options)
             "generate_request_id": request_id,
             "server_header_transformation": "PASS_THROUGH",
             "http_protocol_options": {"accept_http_10": true},
-            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "upgrade_configs": upgrades,
             "request_headers_timeout": "10s",
             // As Istio's: no limit.
             "stream_idle_timeout": "0s",
-            "access_log": access_log(options, &json!({
-                "start_time": "%START_TIME%",
-                "method": "%REQ(:METHOD)%",
-                "authority": "%REQ(:AUTHORITY)%",
-                "path": "%REQ(:PATH)%",
-                "decision": "%FILTER_STATE(wasm.portolan.route:PLAIN)%",
-                "response_code": "%RESPONSE_CODE%",
-                "reason": "%RESPONSE_CODE_DETAILS%",
-                "response_flags": "%RESPONSE_FLAGS%",
-                "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
-                "upstream": "%UPSTREAM_HOST%",
-                "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-                "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
-                "duration": "%DURATION%",
-            }), None),
-            "http_filters": http_filters(plan, options)?,
+            "access_log": access_log(options, &log, None),
+            "http_filters": http_filters(port, plan, options)?,
             "route_config": route_config(port, plan, options),
         },
     }))
 }
 
-fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
+fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
     let directory =
         in_files_root(&options.envoy, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
     let mut filters = vec![json!({
@@ -68,6 +86,9 @@ fn http_filters(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
             "type_urls": [WASM_TYPE_URL],
         },
     })];
+    if port == ListenerPort::Authority {
+        filters.push(hand_over());
+    }
     if plan.has_delays() {
         // Does what the filter's headers say (GAP-08).
         filters.push(json!({

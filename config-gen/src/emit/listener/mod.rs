@@ -2,15 +2,19 @@
 
 mod access_log;
 mod chains;
+mod explicit_proxy;
 mod http_connection_manager;
 mod route_config;
 mod terminations;
+mod tunnels;
 
 use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use access_log::access_log;
+pub(super) use explicit_proxy::explicit_proxy;
 use http_connection_manager::http_connection_manager;
+pub(super) use tunnels::{listeners as tunnel_listeners, names as tunnel_names};
 
 use crate::emit::cluster::socket_address;
 use crate::options::{Listen, Options, OutboundPolicy, Profile};
@@ -30,7 +34,12 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
     let port = listen.port;
     let routes: Vec<&ConnectionRoute> = plan.connections.iter().filter(|route| route.port == port).collect();
     let http = match carries_http(port, plan, options) {
-        true => Some(json!([http_connection_manager(port, plan, options)?])),
+        true => Some(json!([http_connection_manager(
+            &listener_name(port),
+            ListenerPort::Fixed(port),
+            plan,
+            options
+        )?])),
         false => None,
     };
     let rest = routes.iter().find(|route| route.takes_the_rest());
@@ -63,27 +72,21 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": inspectors,
         "filter_chains": chains,
-        "access_log": access_log(options, &json!({
-            "start_time": "%START_TIME%",
-            "listener": listener_name(port),
-            "reason": "no_filter_chain",
-            "server_name": "%REQUESTED_SERVER_NAME%",
-            "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
-        }), Some("NR")),
+        "access_log": no_chain_log(&listener_name(port), options),
     });
     if server_may_speak_first {
         listener["listener_filters_timeout"] = json!(FIRST_BYTES);
         listener["continue_on_listener_filters_timeout"] = json!(true);
     }
     if !shared {
-        listener["metadata"] = told_to_filter(port);
+        listener["metadata"] = told_to_filter(ListenerPort::Fixed(port));
     }
     Ok(listener)
 }
 
 /// Tells the filter which port clients mean (GAP-01).
-fn told_to_filter(port: u16) -> Value {
-    json!({"filter_metadata": {"portolan": {"port": ListenerPort::Fixed(port).to_string()}}})
+fn told_to_filter(port: ListenerPort) -> Value {
+    json!({"filter_metadata": {"portolan": {"port": port.to_string()}}})
 }
 
 /// Whether the listener of `port` takes HTTP. In Istio a port without HTTP services has no HTTP
@@ -100,6 +103,18 @@ pub(crate) fn carries_http(port: u16, plan: &Plan, options: &Options) -> bool {
     options.profile == Profile::Standalone
         || options.outbound_policy() == OutboundPolicy::AllowAny
         || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port))
+}
+
+/// A line for each connection that no filter chain takes.
+fn no_chain_log(listener: &str, options: &Options) -> Vec<Value> {
+    let format = json!({
+        "start_time": "%START_TIME%",
+        "listener": listener,
+        "reason": "no_filter_chain",
+        "server_name": "%REQUESTED_SERVER_NAME%",
+        "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+    });
+    access_log(options, &format, Some("NR"))
 }
 
 /// `outbound_80`.

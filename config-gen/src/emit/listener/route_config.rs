@@ -1,6 +1,7 @@
 //! The routes, which differ only in what is static in Envoy.
 
-use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
+use portolan_engine::ListenerPort;
+use portolan_engine::config::{PASSTHROUGH_ROUTE_PROFILE, TUNNEL_ROUTE_PROFILE};
 use portolan_engine::headers;
 use serde_json::{Value, json};
 
@@ -14,18 +15,22 @@ use crate::resource::destination_rule::HashKey;
 /// One virtual host for all. Its routes differ only in what is static in Envoy, and match on
 /// a filter state that only the filter can write: a request without a decision of ours meets
 /// the last route.
-pub(super) fn route_config(port: u16, plan: &Plan, options: &Options) -> Value {
+pub(super) fn route_config(port: ListenerPort, plan: &Plan, options: &Options) -> Value {
     let mut routes = vec![profile_route(&RouteProfile::default(), options)];
     routes.extend(plan.profiles.iter().map(|profile| profile_route(profile, options)));
-    if options.outbound_policy() == OutboundPolicy::AllowAny {
+    let allow_any = options.outbound_policy() == OutboundPolicy::AllowAny;
+    if allow_any {
         // No retries (OTP-05, VS-RETRY-12).
         routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
     }
-    routes.push(json!({
-        "name": "undecided",
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 503, "body": {"inline_string": "no decision\n"}},
-    }));
+    routes.push(undecided("undecided", "prefix", &json!("/")));
+    if port == ListenerPort::Authority {
+        routes.push(tunnel_route(TUNNEL_ROUTE_PROFILE));
+        if allow_any {
+            routes.push(tunnel_route(PASSTHROUGH_ROUTE_PROFILE));
+        }
+        routes.push(undecided("undecided tunnel", "connect_matcher", &json!({})));
+    }
     let mut to_remove = vec![headers::CLUSTER];
     to_remove.extend(headers::WRITTEN_BY_ENVOY);
     if plan.has_delays() {
@@ -63,6 +68,27 @@ fn route(profile: &str, settings: Value) -> Value {
         },
         "route": action,
     })
+}
+
+/// For what no other route has taken.
+fn undecided(name: &str, matcher: &str, value: &Value) -> Value {
+    json!({
+        "name": name,
+        "match": {matcher: value},
+        "direct_response": {"status": 503, "body": {"inline_string": "no decision\n"}},
+    })
+}
+
+/// CONNECT, which no prefix matches: its bytes go on as they are.
+fn tunnel_route(profile: &str) -> Value {
+    let mut route =
+        route(profile, json!({"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}));
+    route["name"] = format!("{profile} by CONNECT").into();
+    if let Some(matcher) = route["match"].as_object_mut() {
+        matcher.remove("prefix");
+        matcher.insert("connect_matcher".to_owned(), json!({}));
+    }
+    route
 }
 
 fn profile_route(profile: &RouteProfile, options: &Options) -> Value {

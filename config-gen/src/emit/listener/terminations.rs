@@ -1,8 +1,10 @@
 //! Filter chains in which clients' TLS ends (GW-03, GW-16).
 
+use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use super::http_connection_manager::http_connection_manager;
+use super::listener_name;
 use crate::emit::type_url;
 use crate::options::Options;
 use crate::plan::{DownstreamTls, Plan, Termination};
@@ -13,10 +15,11 @@ pub(super) fn chain(termination: &Termination, plan: &Plan, options: &Options) -
     if !termination.server_names.is_empty() {
         chain_match["server_names"] = json!(termination.server_names);
     }
+    let port = ListenerPort::Fixed(termination.number);
     Ok(json!({
         "name": termination.name,
         "filter_chain_match": chain_match,
-        "filters": [http_connection_manager(termination.number, plan, options)?],
+        "filters": [http_connection_manager(&listener_name(termination.number), port, plan, options)?],
         "transport_socket": transport_socket(&termination.tls, &["h2", "http/1.1"]),
     }))
 }
