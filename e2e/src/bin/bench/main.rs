@@ -5,11 +5,13 @@
 //! little, the result is a **ratio** of variants within one round. The tables:
 //!
 //! - [`hosts`]: no filter, Envoy's own routes and our filter, for many hosts with a rewrite;
-//! - [`rules`]: many rules in one virtual host, and loading them.
+//! - [`rules`]: many rules in one virtual host, and loading them;
+//! - [`clusters`]: many services with TLS, generated, started and called; times and memory.
 //!
 //! The exit status is 0 when all budgets are met, 1 when one is exceeded, and 2 when there is no
 //! result, such as when one request failed.
 
+mod clusters;
 mod configs;
 mod cores;
 mod hosts;
@@ -68,5 +70,6 @@ fn bench(options: &Options) -> Result<bool> {
     let machine = Machine::look(&version, &cores)?;
     let hosts = !options.tables.hosts || hosts::run(options, &cores, &machine)?;
     let rules = !options.tables.rules || rules::run(options, &cores, &machine)?;
-    Ok(hosts && rules)
+    let clusters = !options.tables.clusters || clusters::run(options, &cores, &machine)?;
+    Ok(hosts && rules && clusters)
 }

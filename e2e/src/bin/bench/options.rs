@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) const HELP: &str = "\
 Compares the CPU time per request of Envoy with our filter, with Envoy's own routes that do the
-same, and without either: many hosts, and many rules in one host.
+same, and without either: many hosts, and many rules in one host. And what many services with TLS take.
 
 Usage: bench [OPTIONS]
 
-  --table NAME        `hosts`, `rules` or `all` of them [default: all]
+  --table NAME        `hosts`, `rules`, `clusters` or `all` of them [default: all]
   --quick             Few rounds and requests: shows that it works, and nothing else
   --rounds NUMBER     Rounds, each of which measures every row [default: 7]
   --requests NUMBER   hosts: requests for each row in each round [default: 40000]
@@ -54,6 +54,12 @@ pub(crate) struct Options {
 pub(crate) struct Tables {
     pub(crate) hosts: bool,
     pub(crate) rules: bool,
+    pub(crate) clusters: bool,
+}
+
+impl Tables {
+    const ALL: Self = Self { hosts: true, rules: true, clusters: true };
+    const NONE: Self = Self { hosts: false, rules: false, clusters: false };
 }
 
 /// What to do.
@@ -66,7 +72,7 @@ pub(crate) enum Command {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            tables: Tables { hosts: true, rules: true },
+            tables: Tables::ALL,
             rounds: 7,
             requests: 40_000,
             hosts: 1000,
@@ -106,9 +112,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         match name {
             "--table" => {
                 options.tables = match &*value()? {
-                    "hosts" => Tables { hosts: true, rules: false },
-                    "rules" => Tables { hosts: false, rules: true },
-                    "all" => Tables { hosts: true, rules: true },
+                    "hosts" => Tables { hosts: true, ..Tables::NONE },
+                    "rules" => Tables { rules: true, ..Tables::NONE },
+                    "clusters" => Tables { clusters: true, ..Tables::NONE },
+                    "all" => Tables::ALL,
                     other => bail!("there is no table `{other}`"),
                 }
             }
