@@ -208,6 +208,22 @@ pub(super) fn check_tls(
             .help("add `subjectAltNames` with the name that the certificate carries"),
         );
     }
+    let is_verified_by_host = tls.auto_san && tls.ca != Ca::Unverified;
+    if port.protocol.class() == ProtocolClass::Tcp && is_verified_by_host && tls.subject_alt_names.is_empty()
+    {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "certificate-name-not-checked",
+                format!(
+                    "connections to port {number} of `{}` name no host, so that no SNI is sent and every \
+                     certificate that the CA signed is accepted",
+                    service.host
+                ),
+            ))
+            .rule("DR-TLS-08")
+            .help("add `sni` and `subjectAltNames` with the name that the certificate carries"),
+        );
+    }
     if port.protocol.class() == ProtocolClass::Tls && input.options.profile == Profile::Istio {
         diagnostics.push(
             about(Diagnostic::warning(

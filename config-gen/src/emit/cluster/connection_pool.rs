@@ -74,7 +74,8 @@ pub(super) fn common_http_options(pool: &ConnectionPool) -> Option<Value> {
 
 /// `http2_protocol_options` of a cluster that speaks HTTP/2 and nothing else (DR-CP-08).
 pub(super) fn http2_options(pool: &ConnectionPool) -> Value {
-    let mut value = json!({});
+    // Websockets go on as such, in HTTP/2's form (RFC 8441).
+    let mut value = json!({"allow_connect": true});
     if let Some(count) = pool.http.max_concurrent_streams {
         extend(&mut value, json!({"max_concurrent_streams": count}));
     }

@@ -18,7 +18,7 @@ pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
                 json!({"explicit_http_config": {"http2_protocol_options": http2_options(&cluster.connection_pool)}})
             }
             HttpVersion::AsClient => json!({
-                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+                "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {"allow_connect": true}},
             }),
         },
     );

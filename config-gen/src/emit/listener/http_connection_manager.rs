@@ -59,7 +59,11 @@ pub(super) fn http_connection_manager(
             "generate_request_id": request_id,
             "server_header_transformation": "PASS_THROUGH",
             "http_protocol_options": {"accept_http_10": true},
+            // Websockets over HTTP/2 (RFC 8441).
+            "http2_protocol_options": {"allow_connect": true},
             "upgrade_configs": upgrades,
+            // As Istio's: the upstream says whether it wants the body.
+            "proxy_100_continue": true,
             "request_headers_timeout": "10s",
             // As Istio's: no limit.
             "stream_idle_timeout": "0s",
