@@ -39,6 +39,16 @@ if [ "${#missing[@]}" -gt 0 ]; then
   can_link || die "cc still can't link a program: apt-get install gcc libc6-dev"
 fi
 
+# Only the tests of the transparent way in need them, and these only where they may make networks.
+network=()
+have ip || [ -x /sbin/ip ] || network+=(iproute2)
+have nft || [ -x /usr/sbin/nft ] || network+=(nftables)
+if [ "${#network[@]}" -gt 0 ]; then
+  ! can_apt || lock
+  apt_install "${network[@]}" || say "going on without: ${network[*]}"
+  unlock
+fi
+
 have cargo || die "cargo is missing: install Rust (rustup), see https://www.rust-lang.org/tools/install"
 wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")
 found=$(cargo --version | cut -d' ' -f2)

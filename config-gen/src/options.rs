@@ -190,8 +190,11 @@ pub struct EnvoyOptions {
     /// that they mean stands in the authority (GAP-01). None: there is no such listener.
     pub explicit_proxy: Option<SocketAddr>,
     /// Where connections arrive that the kernel has redirected: the port that clients mean is
-    /// that of the original destination. None: there is no such listener.
-    pub transparent: Option<SocketAddr>,
+    /// that of the original destination. At most one of each family; none: there is no such
+    /// listener.
+    pub transparent: Vec<SocketAddr>,
+    /// How the kernel tells Envoy's own connections from those that it redirects.
+    pub own_connections: OwnConnections,
     /// Nothing but what sidecars of a mesh take is wanted: they have listeners on all ports (LI-01), and
     /// know destinations from elsewhere.
     pub sidecar: bool,
@@ -235,7 +238,8 @@ impl Default for EnvoyOptions {
                 Listen { port: 443, address: loopback(10443) },
             ],
             explicit_proxy: None,
-            transparent: None,
+            transparent: Vec::new(),
+            own_connections: OwnConnections::default(),
             sidecar: false,
             admin: Some(loopback(9901)),
             dns_resolvers: Vec::new(),
@@ -252,6 +256,21 @@ impl Default for EnvoyOptions {
             max_connections: 50_000,
             request_id: None,
         }
+    }
+}
+
+/// How connections that Envoy makes are known. Those that are taken for others come back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnConnections {
+    /// By a mark that Envoy sets on them, for which it needs the capability `NET_ADMIN`.
+    Mark(u32),
+    /// By the user that Envoy runs as, who then has no other connections redirected either.
+    User(u32),
+}
+
+impl Default for OwnConnections {
+    fn default() -> Self {
+        Self::Mark(0x706f)
     }
 }
 
@@ -321,7 +340,12 @@ fn nonzero_port(text: &str) -> Option<u16> {
 impl EnvoyOptions {
     /// Whether a listener takes connections for every port.
     pub fn takes_every_port(&self) -> bool {
-        self.explicit_proxy.is_some() || self.transparent.is_some() || self.sidecar
+        self.explicit_proxy.is_some() || !self.transparent.is_empty() || self.sidecar
+    }
+
+    /// Whether what a client has dialled is known of every connection.
+    pub fn knows_original_destinations(&self) -> bool {
+        !self.transparent.is_empty() && self.listeners.is_empty() && self.explicit_proxy.is_none()
     }
 
     /// The port that is dialled for `port` of the registry host `host`.
@@ -372,6 +396,11 @@ impl Cidr {
             }
         };
         Self { address, ..self }
+    }
+
+    /// Whether all of `other` is in the range.
+    pub fn covers(self, other: Self) -> bool {
+        self.length <= other.length && self.contains(other.address)
     }
 
     /// Whether `address` is in the range. IPv4 and IPv6 are apart.
@@ -435,6 +464,9 @@ mod tests {
         assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.0"));
         assert!(holds("::/0", "1::") && holds("::1", "::1") && !holds("::/127", "::2"));
         assert!(!holds("::/0", "10.0.0.1"));
+        let covers = |range: &str, other: &str| range.parse::<Cidr>().unwrap().covers(other.parse().unwrap());
+        assert!(covers("10.0.0.0/8", "10.1.0.0/16") && covers("::1", "::1"));
+        assert!(!covers("10.1.0.0/16", "10.0.0.0/8") && !covers("10.0.0.0/8", "11.0.0.0/16"));
         let normalized = |range: &str| range.parse::<Cidr>().unwrap().normalized();
         for (written, range) in
             [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3/0", "0.0.0.0/0"), ("1::2/16", "1::/16"), ("::1", "::1")]

@@ -688,6 +688,7 @@ fn addresses(registry: &Registry<'_>, options: &Options, diagnostics: &mut Diagn
             let entry =
                 service.members.iter().find(|entry| entry.ports.iter().any(|own| own.number.value == number));
             if let (ProtocolClass::Tls, Some(entry)) = (port.protocol.class(), entry)
+                && !options.envoy.knows_original_destinations()
                 && let Some(address) = entry.addresses.first()
                 && told.insert(address.span)
             {

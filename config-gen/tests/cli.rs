@@ -51,6 +51,8 @@ fn exit_status_tells_findings_from_unreadable_input_and_wrong_usage() {
     assert_eq!(status(&["generate", "-f", "in.yaml", "--emit", "envoy", "--emit", "ecds"]), USAGE);
     assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--listen", "80"]), USAGE);
     assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--wasm-sha256", "XY"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--transparent", "127.0.0.1:0"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--proxy-uid", "1"]), USAGE);
 
     let wrong = with_input(&GOOD.replace("hosts: [a.example.com]", "hosts: []"));
     assert_eq!(config_gen(wrong.path(), &["generate", "-f", "in.yaml", "-o", "out"]).status.code(), FINDINGS);
@@ -255,4 +257,54 @@ fn a_mesh_config_changes_what_is_written() {
     assert!(text(&output.stderr).contains("mesh.yaml:1:17"), "{}", text(&output.stderr));
     fs::remove_file(directory.path().join("mesh.yaml")).unwrap();
     assert_eq!(run(&["--emit", "envoy"]).status.code(), UNREADABLE);
+}
+
+#[test]
+fn no_address_is_taken_twice() {
+    let good = with_input(GOOD);
+    let message = |arguments: &[&str]| {
+        let output =
+            config_gen(good.path(), &[&["generate", "-f", "in.yaml", "-o", "out"], arguments].concat());
+        assert_eq!(output.status.code(), USAGE, "{arguments:?}");
+        text(&output.stderr)
+    };
+    assert_eq!(
+        message(&["--listen", "80=127.0.0.1:1000", "--listen", "81=127.0.0.1:1000"]),
+        "error: `--listen 80` and `--listen 81` have the same address 127.0.0.1:1000; give one of them another port\n"
+    );
+    assert_eq!(
+        message(&["--transparent", "127.0.0.1:1000", "--admin", "127.0.0.1:1000"]),
+        "error: `--transparent` and `--admin` have the same address 127.0.0.1:1000; give one of them another port\n"
+    );
+    assert!(message(&["--listen", "80=127.0.0.1:9901"]).contains("`--listen 80` and `--admin`"));
+    assert!(
+        message(&["--transparent", "127.0.0.1:1", "--transparent", "127.0.0.2:1"])
+            .contains("once for IPv4 and once for IPv6")
+    );
+    let output = config_gen(
+        good.path(),
+        &["generate", "-f", "in.yaml", "-o", "out", "--listen", "80=127.0.0.1:0", "--listen", "80=[::1]:0"],
+    );
+    assert_eq!(output.status.code(), DONE, "one port, two addresses: {}", text(&output.stderr));
+}
+
+#[test]
+fn rules_for_nftables_come_with_the_transparent_listener() {
+    let good = with_input(GOOD);
+    let run =
+        |arguments: &[&str]| config_gen(good.path(), &[&["generate", "-f", "in.yaml"], arguments].concat());
+    assert_eq!(run(&["-o", "out"]).status.code(), DONE);
+    assert!(!good.path().join("out/portolan.nft").exists());
+    assert_eq!(run(&["-o", "out", "--transparent", "127.0.0.1:15001"]).status.code(), DONE);
+    let written = fs::read_to_string(good.path().join("out/portolan.nft")).unwrap();
+    assert!(written.contains("meta mark 0x706f return") && written.contains("redirect to :15001"));
+    let bootstrap = fs::read_to_string(good.path().join("out/envoy.yaml")).unwrap();
+    assert!(bootstrap.contains("SO_MARK") && bootstrap.contains("int_value: 28783"), "the same mark");
+    assert!(!bootstrap.contains("outbound_80\n"), "who names a way in means that one alone");
+
+    let alone = run(&["--emit", "nftables", "--transparent", "127.0.0.1:15001", "--proxy-uid", "101"]);
+    assert!(text(&alone.stdout).contains("meta skuid 101 return"), "{}", text(&alone.stderr));
+    let nowhere = run(&["--emit", "nftables"]);
+    assert_eq!(nowhere.status.code(), USAGE);
+    assert!(text(&nowhere.stderr).contains("say where with `--transparent ADDRESS:PORT`"));
 }

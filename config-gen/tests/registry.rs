@@ -703,6 +703,79 @@ fn resolution_none_dials_the_host() {
     }
 }
 
+/// With a transparent listener alone.
+fn transparent() -> Options {
+    let mut options = istio(&[]);
+    options.envoy.transparent = vec!["127.0.0.1:15001".parse().unwrap()];
+    options
+}
+
+#[test]
+fn resolution_none_is_what_was_dialled_where_that_is_known() {
+    // SE-R-01
+    let input = entry(
+        "{name: a}",
+        "hosts: [a.example.com], resolution: NONE, addresses: [192.0.2.1, 198.51.100.0/24], ports: [{number: 80, \
+         name: http, protocol: HTTP, targetPort: 8080}, {number: 443, name: tls, protocol: TLS}]",
+    );
+    let planned = plan_with(&input, &transparent());
+    assert_eq!(planned.codes(), [""; 0], "nothing is approximated");
+    let cluster = planned.cluster(A);
+    assert_eq!(cluster.discovery, Discovery::LogicalDns, "for whoever dials another address");
+    let original = cluster.original_destination().unwrap();
+    assert_eq!(original.name, format!("original_dst|{A}"));
+    assert_eq!(original.discovery, Discovery::OriginalDestination(Some(8080)));
+    let config = planned.plan.proxy_config(&transparent());
+    let twin = &config.original_destinations[A];
+    assert_eq!(
+        (&twin.cluster, twin.addresses.as_slice()),
+        (&original.name, &["192.0.2.1/32".into(), "198.51.100.0/24".into()][..])
+    );
+    let tls: Vec<_> = planned.plan.redirected.iter().filter(|route| route.port == 443).collect();
+    assert!(
+        tls.iter().all(|route| route.destinations[0].cluster == "original_dst|outbound|443||a.example.com"
+            && !route.addresses.is_empty()),
+        "{tls:#?}"
+    );
+
+    // Other listeners beside it don't know.
+    let mut both = transparent();
+    both.envoy.listeners = istio(&[80]).envoy.listeners;
+    assert_eq!(plan_with(&input, &both).codes(), ["addresses-approximated", "resolution-none-approximated"]);
+    // No address, no twin: a Host header must not lead anywhere.
+    let anywhere = entry("{name: a}", &format!("hosts: [a.example.com], resolution: NONE, {HTTP}"));
+    let planned = plan_with(&anywhere, &transparent());
+    assert_eq!((planned.cluster(A).original_destination(), planned.codes().len()), (None, 1));
+}
+
+#[test]
+fn the_port_of_the_transparent_listener_is_closed() {
+    let input =
+        entry("{name: a}", "hosts: [a.example.com], ports: [{number: 15001, name: http, protocol: HTTP}]");
+    let planned = plan_with(&input, &transparent());
+    assert_eq!(planned.codes(), ["port-of-envoy"]);
+}
+
+#[test]
+fn http_is_looked_for_only_where_it_may_be() {
+    let tcp = "{number: 5432, name: tcp, protocol: TCP}";
+    let both = "{number: 5432, name: any}";
+    for (profile, ports, expected) in [
+        (Profile::Istio, tcp, &[80][..]),
+        (Profile::Istio, both, &[80, 5432][..]),
+        (Profile::Standalone, tcp, &[80, 443][..]),
+        (Profile::Standalone, both, &[80, 443, 5432][..]),
+    ] {
+        let input = a() + &entry("{name: b}", &format!("hosts: [b.example.com], ports: [{ports}]"));
+        let planned = plan_with(&input, &Options { profile, ..transparent() });
+        assert!(
+            planned.plan.http_ports.iter().eq(expected),
+            "{profile} {ports}: {:?}",
+            planned.plan.http_ports
+        );
+    }
+}
+
 #[test]
 fn names_below_a_wildcard_are_dialled_by_sni() {
     // SE-R-07: on TLS ports.

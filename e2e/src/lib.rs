@@ -46,6 +46,7 @@ pub mod envoy;
 pub mod examples;
 pub mod load;
 pub mod mesh;
+pub mod network;
 pub mod places;
 pub mod portolan;
 pub mod process;

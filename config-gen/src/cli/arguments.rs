@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::emit::{MeshOptions, Output};
 use crate::options::{
-    Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, Profile, UpstreamPort,
+    Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, OwnConnections, Profile,
+    UpstreamPort,
 };
 use crate::resource::service_entry::Location;
 use crate::resource::validate::wasm_plugin;
@@ -222,6 +223,22 @@ struct Envoy {
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "gateway")]
     explicit_proxy: Option<SocketAddr>,
 
+    /// Listener for connections that the kernel redirects; the port that clients mean is that of
+    /// their original destination. With -o, rules for nftables are written, too. Once for each
+    /// family of addresses
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address_with_port, conflicts_with = "gateway")]
+    transparent: Vec<SocketAddr>,
+
+    /// Mark of Envoy's own connections, which are not redirected; Envoy needs the capability
+    /// NET_ADMIN to set it [default: 28783]
+    #[arg(long, value_name = "NUMBER", requires = "transparent",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    proxy_mark: Option<u32>,
+
+    /// User that Envoy runs as, in place of a mark: no connection of that user is redirected
+    #[arg(long, value_name = "UID", requires = "transparent", conflicts_with = "proxy_mark")]
+    proxy_uid: Option<u32>,
+
     /// Admin interface, or `off`
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901", value_parser = or_off::<SocketAddr>)]
     admin: OrOff<SocketAddr>,
@@ -267,16 +284,6 @@ struct Envoy {
     request_id: Option<bool>,
 }
 
-impl Envoy {
-    /// Who names a way in means that one alone.
-    fn listeners(&self) -> Vec<Listen> {
-        if self.listen.is_empty() && self.explicit_proxy.is_none() {
-            return EnvoyOptions::default().listeners;
-        }
-        self.listen.clone()
-    }
-}
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "WasmPlugin, TrafficExtension, EnvoyExtensionPolicy")]
 struct WasmPlugin {
@@ -320,6 +327,15 @@ fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Or
     text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
 }
 
+/// The rules that redirect to it have to name the port.
+fn address_with_port(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        Ok(_) => Err("the port must not be 0, since rules for nftables name it".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn sha256(text: &str) -> Result<String, &'static str> {
     wasm_plugin::sha256(text).map(|()| text.to_owned())
 }
@@ -329,14 +345,60 @@ fn wasm_url(text: &str) -> Result<String, &'static str> {
     wasm_plugin::module_url(text).map(|()| text.to_owned())
 }
 
+impl Envoy {
+    /// Who names a way in means that one alone.
+    fn listeners(&self) -> Vec<Listen> {
+        if self.listen.is_empty() && self.explicit_proxy.is_none() && self.transparent.is_empty() {
+            return EnvoyOptions::default().listeners;
+        }
+        self.listen.clone()
+    }
+
+    /// Addresses that can't be had twice, or not together.
+    fn check_addresses(&self) -> Result<(), String> {
+        let listen =
+            self.listeners().into_iter().map(|listen| (format!("--listen {}", listen.port), listen.address));
+        let transparent = self.transparent.iter().map(|address| ("--transparent".to_owned(), *address));
+        let proxy = self.explicit_proxy.map(|address| ("--explicit-proxy".to_owned(), address));
+        let admin = self.admin.value().map(|address| ("--admin".to_owned(), address));
+        let mut known: Vec<(String, SocketAddr)> = Vec::new();
+        for (option, address) in listen.chain(proxy).chain(transparent).chain(admin) {
+            // Port 0 is a free one, each time another.
+            if let Some((other, _)) = known.iter().find(|(_, known)| *known == address && address.port() != 0)
+            {
+                return Err(format!(
+                    "`{other}` and `{option}` have the same address {address}; give one of them another port"
+                ));
+            }
+            known.push((option, address));
+        }
+        let of_family = |v4: bool| self.transparent.iter().filter(|address| address.is_ipv4() == v4).count();
+        if of_family(true) <= 1 && of_family(false) <= 1 {
+            return Ok(());
+        }
+        Err("`--transparent` can be given once for IPv4 and once for IPv6: connections of a family are redirected to one address".to_owned())
+    }
+}
+
 impl Generate {
     /// What is to be written, once each and in a fixed order.
     pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
+        self.envoy.check_addresses()?;
+        let is_transparent = !self.envoy.transparent.is_empty();
         let mut outputs = if self.emit.is_empty() && self.output.is_some() {
-            Output::DEFAULT.to_vec()
+            Output::DEFAULT
+                .into_iter()
+                .filter(|output| *output != Output::Nftables || is_transparent)
+                .collect()
         } else {
             self.emit.clone()
         };
+        if outputs.contains(&Output::Nftables) && !is_transparent {
+            return Err(
+                "rules for nftables redirect to a listener: say where with `--transparent ADDRESS:PORT`"
+                    .to_owned(),
+            );
+        }
         if self.meaning.options(self.profile).gateway.is_some() {
             if self.names_mesh() {
                 return Err(
@@ -361,7 +423,12 @@ impl Generate {
             envoy: EnvoyOptions {
                 listeners: envoy.listeners(),
                 explicit_proxy: envoy.explicit_proxy,
-                transparent: None,
+                transparent: envoy.transparent.clone(),
+                own_connections: match (envoy.proxy_uid, envoy.proxy_mark) {
+                    (Some(user), _) => OwnConnections::User(user),
+                    (None, Some(mark)) => OwnConnections::Mark(mark),
+                    (None, None) => OwnConnections::default(),
+                },
                 sidecar: false,
                 admin: envoy.admin.value(),
                 dns_resolvers: envoy.dns_resolver.clone(),
@@ -453,6 +520,7 @@ value_enum!(Output:
     "ecds" "the file from which Envoy discovers the filter" => Output::Ecds,
     "sds" "the files from which Envoy discovers certificates" => Output::Sds,
     "envoy" "Envoy's bootstrap" => Output::Envoy,
+    "nftables" "the rules that redirect connections to `--transparent`" => Output::Nftables,
     "wasmplugin" "the resource for an Istio mesh" => Output::WasmPlugin,
     "trafficextension" "the same for Istio 1.30 and newer, in its place" => Output::TrafficExtension,
     "envoyextensionpolicy" "the resource for Envoy Gateway" => Output::EnvoyExtensionPolicy,

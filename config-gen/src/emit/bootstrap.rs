@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::emit::{cluster, listener, type_url};
-use crate::options::{Options, OutboundPolicy};
-use crate::plan::Plan;
+use crate::emit::{cluster, listener, passes_original_destinations, type_url};
+use crate::options::{Options, OutboundPolicy, OwnConnections};
+use crate::plan::{Cluster, Plan};
 
 /// Name of this proxy; nothing but Envoy itself asks for it.
 const NODE: &str = "portolan";
@@ -12,17 +12,11 @@ const NODE: &str = "portolan";
 /// A complete bootstrap.
 pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let envoy = &options.envoy;
-    let listeners = envoy.listeners.iter().map(|listen| listener::listener(listen, plan, options));
-    let mut listeners = listeners.collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(address) = &envoy.explicit_proxy {
-        listeners.push(listener::explicit_proxy(address, plan, options)?);
-        listeners.extend(listener::tunnel_listeners(plan, options)?);
-    }
     let mut bootstrap = json!({
         // Extension config discovery wants both.
         "node": {"id": NODE, "cluster": NODE},
         "static_resources": {
-            "listeners": listeners,
+            "listeners": listener::listeners(plan, options)?,
             "clusters": clusters(plan, options),
         },
         "stats_config": stats_config(),
@@ -37,18 +31,42 @@ pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value>
     if let (Some(admin), Value::Object(bootstrap)) = (&envoy.admin, &mut bootstrap) {
         bootstrap.insert("admin".to_owned(), json!({"address": cluster::socket_address(admin)}));
     }
+    if let (OwnConnections::Mark(mark), false, Value::Object(bootstrap)) =
+        (envoy.own_connections, envoy.transparent.is_empty(), &mut bootstrap)
+    {
+        bootstrap.insert("cluster_manager".to_owned(), marked(mark));
+    }
     Ok(bootstrap)
+}
+
+/// Sets a mark on all connections to upstreams, by which the kernel knows them.
+fn marked(mark: u32) -> Value {
+    // As Linux numbers them.
+    const SOL_SOCKET: u32 = 1;
+    const SO_MARK: u32 = 36;
+    json!({"upstream_bind_config": {"socket_options": [{
+        "description": "SO_MARK",
+        "level": SOL_SOCKET,
+        "name": SO_MARK,
+        "int_value": mark,
+        "state": "STATE_PREBIND",
+    }]}})
 }
 
 /// All clusters: those of the registry, and those for what isn't in it.
 pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     let envoy = &options.envoy;
-    let mut clusters: Vec<Value> =
-        plan.clusters.iter().map(|entry| cluster::cluster(entry, options)).collect();
+    let registered = plan.clusters.iter();
+    let originals = plan.clusters.iter().filter_map(Cluster::original_destination);
+    let mut clusters: Vec<Value> = registered.map(|entry| cluster::cluster(entry, options)).collect();
+    clusters.extend(originals.map(|entry| cluster::cluster(&entry, options)));
     clusters.push(cluster::black_hole(envoy));
     clusters.extend(listener::tunnel_names(plan).iter().map(|name| cluster::internal(name, envoy)));
     if options.outbound_policy() == OutboundPolicy::AllowAny {
         clusters.push(cluster::passthrough(options));
+    }
+    if passes_original_destinations(options) {
+        clusters.push(cluster::original_destination_passthrough(options));
     }
     clusters
 }

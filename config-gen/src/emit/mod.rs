@@ -6,16 +6,19 @@ mod ecds;
 pub(crate) mod guard;
 pub(crate) mod listener;
 mod mesh;
+mod nftables;
 mod secret;
 
 pub(crate) use bootstrap::clusters;
 pub use mesh::{MeshOptions, check as check_mesh};
 
+use std::collections::BTreeMap;
+
 use portolan_engine::config;
 use serde_json::Value;
 
 use crate::options::{EnvoyOptions, Options, OutboundPolicy};
-use crate::plan::Plan;
+use crate::plan::{Plan, original_destination_name};
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum Output {
     Envoy,
     /// The file from which Envoy discovers the filter with its config.
     Ecds,
+    /// The rules that redirect connections to the transparent listener.
+    Nftables,
     /// The files from which Envoy discovers client certificates and authorities; none without them.
     Sds,
     /// The resource that loads the filter in an Istio mesh.
@@ -48,7 +53,9 @@ pub enum Output {
 impl Output {
     /// What is written unless something else is asked for, in this order. Of the resources for a mesh
     /// just the one that every Istio knows: with two of them requests would be rewritten twice.
-    pub const DEFAULT: [Self; 5] = [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::WasmPlugin];
+    /// The rules for nftables are left out where nothing is to be redirected.
+    pub const DEFAULT: [Self; 6] =
+        [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::Nftables, Self::WasmPlugin];
 
     /// Whether it is for proxies that keep the routes of a control plane.
     pub const fn is_for_mesh(self) -> bool {
@@ -61,6 +68,7 @@ impl Output {
             Self::PluginConfig => "plugin-config.json",
             Self::Envoy => "envoy.yaml",
             Self::Ecds => "envoy.d/ecds/portolan.json",
+            Self::Nftables => "portolan.nft",
             Self::Sds => "envoy.d/sds",
             Self::WasmPlugin => "wasm-plugin.yaml",
             Self::TrafficExtension => "traffic-extension.yaml",
@@ -74,6 +82,7 @@ impl Output {
             Self::PluginConfig => plan.proxy_config(options).to_json()?,
             Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
             Self::Ecds => ecds::response(&plan.proxy_config(options), options)?,
+            Self::Nftables => nftables::ruleset(&options.envoy),
             Self::Sds => return secret::files(plan, &options.envoy),
             Self::WasmPlugin => yaml(&mesh::header(plan), &mesh::wasm_plugin(plan, mesh))?,
             Self::TrafficExtension => yaml(&mesh::header(plan), &mesh::traffic_extension(plan, mesh))?,
@@ -122,6 +131,28 @@ pub(crate) fn outbound_traffic_policy(options: &Options) -> config::OutboundTraf
                 .collect(),
         },
     }
+}
+
+/// Clusters that give way to one that dials what the client dialled (SE-R-01, OTP-05).
+pub(crate) fn original_destinations(
+    plan: &Plan,
+    options: &Options,
+) -> BTreeMap<String, config::OriginalDestination> {
+    let twin = |cluster: &str, addresses: Vec<String>| {
+        let twin = config::OriginalDestination { cluster: original_destination_name(cluster), addresses };
+        (cluster.to_owned(), twin)
+    };
+    let registered = plan.clusters.iter().filter_map(|cluster| {
+        let original = cluster.original_destination.as_ref()?;
+        Some(twin(&cluster.name, original.addresses.iter().map(ToString::to_string).collect()))
+    });
+    let any = || twin(PASSTHROUGH_CLUSTER, vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()]);
+    registered.chain(passes_original_destinations(options).then(any)).collect()
+}
+
+/// Whether connections to what isn't in the registry go where the client wanted them.
+fn passes_original_destinations(options: &Options) -> bool {
+    !options.envoy.transparent.is_empty() && options.outbound_policy() == OutboundPolicy::AllowAny
 }
 
 /// A generated file as Envoy finds it.

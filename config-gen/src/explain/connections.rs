@@ -117,7 +117,7 @@ struct Routes<'a> {
 impl<'a> Routes<'a> {
     /// Of several ranges with the address the smallest has all the connections, as for Envoy.
     fn new(plan: &'a Plan, options: &Options, port: u16, address: Option<IpAddr>) -> Self {
-        let known = options.envoy.transparent.is_some();
+        let known = !options.envoy.transparent.is_empty();
         let routes = if known { &plan.redirected } else { &plan.connections };
         let on_port: Vec<&ConnectionRoute> = routes.iter().filter(|route| route.port == port).collect();
         let holding = |range: &&Cidr| address.is_some_and(|address| range.contains(address));
@@ -141,7 +141,11 @@ fn registered(plan: &Plan, route: &ConnectionRoute, name: &str) -> Chain {
     let chosen = chosen.map(|share| share.cluster.clone()).unwrap_or_default();
     let shared = plan.shared.get(&chosen);
     let chosen = shared.map_or(chosen.as_str(), |shared| shared.cluster.as_str());
-    let cluster = plan.cluster(chosen);
+    let original = plan
+        .clusters
+        .iter()
+        .find_map(|cluster| cluster.original_destination().filter(|original| original.name == chosen));
+    let cluster = original.as_ref().or_else(|| plan.cluster(chosen));
     let port = match cluster.map(|cluster| cluster.discovery) {
         Some(Discovery::Dynamic(port)) => Some(port),
         _ => shared.map(|shared| shared.port),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostics;
-use crate::options::Options;
+use crate::options::{Cidr, Options};
 use crate::plan::connections::{needs_passthrough_cluster, passthrough_cluster_name};
 use crate::plan::endpoints::{Endpoint, Locality, endpoints, registry_port};
 use crate::plan::load_balancing::{LoadBalancing, apply_localities, is_passthrough};
@@ -41,8 +41,39 @@ pub struct Cluster {
     pub http: HttpVersion,
     /// TLS that Envoy originates; none: bytes go as they come.
     pub tls: Option<UpstreamTls>,
+    /// Where else it leads, for clients of a transparent listener.
+    pub original_destination: Option<OriginalDestination>,
     /// The service is outside the mesh; nothing but the cluster's metadata says so (SE-14).
     pub external: bool,
+}
+
+/// Clients that have dialled one of these addresses reach that one (SE-R-01).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalDestination {
+    /// IP addresses and ranges.
+    pub addresses: Vec<Cidr>,
+    /// Dialled in place of the client's port.
+    pub port: Option<u16>,
+}
+
+impl Cluster {
+    /// The cluster that dials what the client dialled.
+    pub fn original_destination(&self) -> Option<Self> {
+        let OriginalDestination { port, .. } = self.original_destination.as_ref()?;
+        Some(Self {
+            name: original_destination_name(&self.name),
+            discovery: Discovery::OriginalDestination(*port),
+            endpoints: Vec::new(),
+            locality_weights: None,
+            original_destination: None,
+            ..self.clone()
+        })
+    }
+}
+
+/// The name of the cluster that dials what the client dialled, beside this one.
+pub(crate) fn original_destination_name(cluster: &str) -> String {
+    format!("original_dst|{cluster}")
 }
 
 /// Which HTTP endpoints are spoken to.
@@ -74,6 +105,8 @@ pub enum Discovery {
         /// Names, with their ports.
         hosts: usize,
     },
+    /// What the client dialled, or this port of it (SE-R-01).
+    OriginalDestination(Option<u16>),
 }
 
 /// All clusters, by name: one for each port of each service, and for each of its subsets (CL-02).
@@ -113,6 +146,7 @@ pub(super) fn build(input: &Input<'_>, diagnostics: &mut Diagnostics) -> Vec<Clu
                     outlier_detection: outliers.cloned(),
                     proxy_protocol: policy.proxy_protocol,
                     tls,
+                    original_destination: original_destination(input, service, port, subset),
                     external: location(service.origin, input.options) == Location::MeshExternal,
                 };
                 if needs_passthrough_cluster(input, service, number, subset) {
@@ -185,6 +219,24 @@ pub(super) fn dialled_port(
         service.resolution() == Resolution::DynamicDns || is_dialled(input, service, number, subset);
     (by_host && service.host.starts_with('*'))
         .then(|| input.options.envoy.dialled_port(service.host, registry_port(port)))
+}
+
+/// On a transparent listener such a service is what the client dialled, provided that this is one of
+/// its addresses: a Host header or SNI must not lead anywhere else (design, section 6).
+fn original_destination(
+    input: &Input<'_>,
+    service: &Service<'_>,
+    port: &Port,
+    subset: &str,
+) -> Option<OriginalDestination> {
+    let number = port.number.value;
+    if input.options.envoy.transparent.is_empty() || !is_dialled(input, service, number, subset) {
+        return None;
+    }
+    let addresses = service.ranges(number);
+    let dialled = input.options.envoy.dialled_port(service.host, registry_port(port));
+    (!addresses.is_empty())
+        .then(|| OriginalDestination { addresses, port: (dialled != number).then_some(dialled) })
 }
 
 fn discovery(

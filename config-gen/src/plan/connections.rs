@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::names::{expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
+use crate::plan::clusters::{Cluster, original_destination_name};
 use crate::plan::destinations::Target;
 use crate::plan::tls::upstream_tls;
 use crate::plan::{DownstreamTls, Input, cluster_name, clusters};
@@ -117,6 +118,26 @@ pub(super) fn build(
         routes.extend(table.routes);
     }
     routes
+}
+
+/// Has routes that are for addresses of a service which is what the client dialled lead there
+/// (SE-R-01).
+pub(super) fn keep_original_destinations(routes: &mut [ConnectionRoute], clusters: &[Cluster]) {
+    for route in routes.iter_mut().filter(|route| !route.addresses.is_empty()) {
+        let ConnectionRoute { addresses, destinations, .. } = route;
+        for Share { cluster, .. } in destinations {
+            // In the order of their names.
+            let found = clusters.binary_search_by(|other| other.name.as_str().cmp(cluster));
+            let found = found.ok().and_then(|index| clusters.get(index));
+            let Some(original) = found.and_then(|cluster| cluster.original_destination.as_ref()) else {
+                continue;
+            };
+            let is_own = |range: &Cidr| original.addresses.iter().any(|own| own.covers(*range));
+            if addresses.iter().all(is_own) {
+                *cluster = original_destination_name(cluster);
+            }
+        }
+    }
 }
 
 /// Where connections to `port` of `service` go that are known to be for it, whatever their bytes.

@@ -201,7 +201,8 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
             let about = |diagnostic: Diagnostic| {
                 diagnostic.resource(entry.meta.title()).at(entry.meta.name.span).rule("SE-R-08")
             };
-            if entry.resolution() == Resolution::None {
+            let is_dialled = input.options.envoy.knows_original_destinations() && !entry.addresses.is_empty();
+            if entry.resolution() == Resolution::None && !is_dialled {
                 note_dialled_host(entry, diagnostics);
             }
             if matches!(entry.resolution(), Resolution::None | Resolution::DynamicDns) {

@@ -21,7 +21,8 @@ mod virtual_hosts;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use clusters::{Cluster, Discovery, HttpVersion};
+pub(crate) use clusters::original_destination_name;
+pub use clusters::{Cluster, Discovery, HttpVersion, OriginalDestination};
 pub use connections::{ConnectionRoute, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use gateway::{DownstreamTls, GatewayListeners, Termination};
@@ -71,6 +72,8 @@ pub struct Plan {
     pub gateway: Option<GatewayListeners>,
     /// The same for connections whose original destination is known.
     pub redirected: Vec<ConnectionRoute>,
+    /// Where the port of the original destination is known, those on which HTTP is for the filter.
+    pub http_ports: BTreeSet<u16>,
     /// Where tunnels lead that clients of an explicit proxy ask for; none where there is no such proxy.
     pub connect: Option<config::Connect>,
     /// Route profiles that virtual hosts use, besides the default one.
@@ -138,18 +141,22 @@ impl Plan {
         own_addresses::check(&input, &mut found);
         let visible = virtual_hosts::visible(&input, &mut found);
         let virtual_hosts = virtual_hosts::build(&input, &visible, &mut found);
+        let clusters = clusters::build(&input, &mut found);
+        let mut redirected = Vec::new();
+        if !options.envoy.transparent.is_empty() {
+            redirected = connections::build(&input, &visible, Knows::Address, &mut found);
+            connections::keep_original_destinations(&mut redirected, &clusters);
+        }
         let mut plan = Self {
-            clusters: clusters::build(&input, &mut found),
+            http_ports: input.http_ports(),
+            clusters,
             shared: SharedClusters::default(),
             gateway: options.gateway.is_some().then(|| gateway::listeners(&servers)),
             connections: match options.gateway {
                 Some(_) => gateway::connections(&input, &visible),
                 None => connections::build(&input, &visible, Knows::Port, &mut found),
             },
-            redirected: match options.envoy.transparent {
-                Some(_) => connections::build(&input, &visible, Knows::Address, &mut found),
-                None => Vec::new(),
-            },
+            redirected,
             connect: tunnels::build(&input, &visible, &virtual_hosts),
             profiles: profiles(&input, &virtual_hosts),
             virtual_hosts,
@@ -205,7 +212,7 @@ impl Plan {
             original_headers: options.envoy_headers(),
             empty_refusals: options.profile == Profile::Istio,
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
-            original_destinations: BTreeMap::new(),
+            original_destinations: crate::emit::original_destinations(self, options),
             virtual_hosts: self.virtual_hosts.clone(),
             connect: self.connect.clone(),
         }
@@ -223,6 +230,19 @@ impl Input<'_> {
             ports.extend(self.registry.services().flat_map(|service| service.ports.keys().copied()));
         }
         ports
+    }
+
+    /// Of [`Self::ports`], those on which HTTP may be meant: of an HTTP service (LI-01), and in profile
+    /// standalone, where a VirtualService alone has all ports, those that no TCP service has.
+    fn http_ports(&self) -> BTreeSet<u16> {
+        let is_http = |port: &u16| self.registry.services().any(|service| service.is_http_on(*port));
+        let is_tcp = |port: &u16| {
+            let ports = self.registry.services().filter_map(|service| service.ports.get(port));
+            let mut classes = ports.map(|port| port.protocol.class());
+            classes.any(|class| class == ProtocolClass::Tcp)
+        };
+        let standalone = self.options.profile == Profile::Standalone;
+        self.ports().into_iter().filter(|port| is_http(port) || (standalone && !is_tcp(port))).collect()
     }
 
     /// The gateways as which VirtualServices name the proxy.
@@ -370,6 +390,19 @@ fn check_ports(input: &Input<'_>, diagnostics: &mut Diagnostics) {
                     ))
                     .rule("SE-P-06"),
                 ),
+                _ if input.options.envoy.transparent.iter().any(|own| own.port() == number) => {
+                    diagnostics.push(
+                        about(Diagnostic::warning(
+                            "port-of-envoy",
+                            format!(
+                                "`--transparent` listens on port {number}, so that connections to port {number} of `{}` are closed",
+                                service.host
+                            ),
+                        ))
+                        .rule("LI-05")
+                        .help("listen on a port that no service has"),
+                    );
+                }
                 // Its ports are those of its servers (GW-14).
                 _ if input.options.gateway.is_some() => {}
                 _ if listeners.contains(&number) || input.http_port_of_tls_service(service).is_some() => {}

@@ -40,7 +40,8 @@ pub(super) fn check(input: &Input<'_>, diagnostics: &mut Diagnostics) {
 fn own_addresses(envoy: &EnvoyOptions) -> Vec<(String, SocketAddr)> {
     let admin = envoy.admin.map(|address| ("Envoy's own admin interface".to_owned(), address));
     let proxy = envoy.explicit_proxy.map(|address| ("Envoy's own proxy listener".to_owned(), address));
-    let transparent = envoy.transparent.map(|address| ("Envoy's own listener".to_owned(), address));
+    let transparent = envoy.transparent.iter();
+    let transparent = transparent.map(|address| ("Envoy's own transparent listener".to_owned(), *address));
     let listeners = envoy
         .listeners
         .iter()

@@ -158,6 +158,7 @@ fn only_host(cluster: &Cluster) -> Option<(&str, u16)> {
         proxy_protocol,
         http: _,
         tls,
+        original_destination,
         external: _,
     } = cluster;
     let has_policy = *load_balancing != LoadBalancing::LeastRequest(None)
@@ -184,8 +185,15 @@ fn only_host(cluster: &Cluster) -> Option<(&str, u16)> {
     let is_own = name.ends_with(&format!("||{host}"));
     let is_name = is_dialable(host.as_bytes()) && host.parse::<IpAddr>().is_err();
     let is_lower_case = !host.bytes().any(|byte| byte.is_ascii_uppercase());
-    (by_name && has_plain_tls && is_own && is_name && is_lower_case && *locality == Locality::default())
-        .then_some((host.as_str(), *port))
+    let has_one_place = original_destination.is_none();
+    (by_name
+        && has_plain_tls
+        && has_one_place
+        && is_own
+        && is_name
+        && is_lower_case
+        && *locality == Locality::default())
+    .then_some((host.as_str(), *port))
 }
 
 /// A name that says all that the services on the cluster have in common, so that it stays when

@@ -5,7 +5,7 @@ use super::{Choice, Field, LABELS, Object, PORT_NUMBER, STRINGS, Ty, UINT32, cho
 pub(super) const SPEC: Object = object(&[
     field("hosts", Ty::List { item: &Ty::String { max: usize::MAX }, min: 1, max: 256 }).required().rule("SE-01"),
     field("addresses", Ty::List { item: &text(64), min: 0, max: 256 })
-        .approximated("names in Host headers and, in profile standalone, endpoints; connections are not told apart by them")
+        .approximated("names in Host headers and, in profile standalone, endpoints; connections are told apart by them on a transparent listener")
         .rule("SE-06"),
     field("ports", Ty::List { item: &Ty::Object(&PORT), min: 0, max: 256 }).rule("SE-09"),
     field("location", Ty::Enum(LOCATIONS)).rule("SE-13"),
@@ -26,7 +26,7 @@ const LOCATIONS: &[Choice] = &[choice("MESH_EXTERNAL"), choice("MESH_INTERNAL")]
 
 const RESOLUTIONS: &[Choice] = &[
     choice("NONE")
-        .approximated("the host is resolved; the address that the client dialled is not known here"),
+        .approximated("the host is resolved; on a transparent listener the address that the client dialled, if it is one of `addresses`"),
     choice("STATIC"),
     choice("DNS"),
     choice("DNS_ROUND_ROBIN"),

@@ -18,7 +18,11 @@ pub(in crate::emit) fn dns_cache_of(cluster: &Cluster, options: &EnvoyOptions) -
     match cluster.discovery {
         Discovery::Dynamic(_) => Some(dns_cache(&cluster.name, options)),
         Discovery::Shared { hosts } => Some(registry_dns_cache(&cluster.name, hosts, options)),
-        Discovery::StrictDns | Discovery::LogicalDns | Discovery::RacingDns | Discovery::Static => None,
+        Discovery::StrictDns
+        | Discovery::LogicalDns
+        | Discovery::RacingDns
+        | Discovery::Static
+        | Discovery::OriginalDestination(_) => None,
     }
 }
 
@@ -34,18 +38,21 @@ pub(super) fn dynamic(cluster: &Cluster, dns_cache: &Value, options: &Options) -
     value
 }
 
-/// Resolves the host of each request (OTP-07, GAP-02). It has the mesh's limits (CL-11).
+/// Resolves the host of each request (OTP-07, GAP-02).
 pub(in crate::emit) fn passthrough(options: &Options) -> Value {
+    let mut value = dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(&options.envoy));
+    extend(&mut value, limits_of_passthrough(options));
+    value
+}
+
+/// What isn't in the registry has the mesh's limits (CL-11).
+pub(super) fn limits_of_passthrough(options: &Options) -> Value {
     let mesh = &options.mesh;
     let pool = mesh.connection_pool.clone().unwrap_or_default();
-    let mut value = dynamic_forward_proxy(PASSTHROUGH_CLUSTER, &passthrough_dns_cache(&options.envoy));
-    extend(
-        &mut value,
-        json!({
-            "connect_timeout": connect_timeout(&pool, &options.envoy),
-            "circuit_breakers": circuit_breakers(&pool, None),
-        }),
-    );
+    let mut value = json!({
+        "connect_timeout": connect_timeout(&pool, &options.envoy),
+        "circuit_breakers": circuit_breakers(&pool, None),
+    });
     extend(&mut value, keepalive(pool.tcp.keepalive, mesh.keepalive));
     value
 }

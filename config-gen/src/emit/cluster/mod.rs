@@ -7,6 +7,7 @@ mod endpoints;
 mod http;
 mod internal;
 mod load_balancing;
+mod original_destination;
 mod outlier_detection;
 mod proxy_protocol;
 mod tls;
@@ -21,6 +22,8 @@ use endpoints::localities;
 use http::http_protocol_options;
 pub(super) use internal::internal;
 use load_balancing::{common_lb_config, load_balancing};
+use original_destination::original_destination;
+pub(super) use original_destination::original_destination_passthrough;
 use outlier_detection::outlier_detection;
 use proxy_protocol::proxy_protocol;
 use tls::transport_socket;
@@ -35,6 +38,9 @@ pub(super) fn cluster(cluster: &Cluster, options: &Options) -> Value {
         return dynamic(cluster, &dns_cache, options);
     }
     let envoy = &options.envoy;
+    if let Discovery::OriginalDestination(port) = cluster.discovery {
+        return original_destination(cluster, port, options);
+    }
     let mut value = json!({
         "name": cluster.name,
         "alt_stat_name": stat_name(&cluster.name),
@@ -45,7 +51,10 @@ pub(super) fn cluster(cluster: &Cluster, options: &Options) -> Value {
             Discovery::StrictDns => dns(false, dns_family(envoy), envoy),
             Discovery::LogicalDns => dns(true, dns_family(envoy), envoy),
             Discovery::RacingDns => dns(true, "ALL", envoy),
-            Discovery::Static | Discovery::Dynamic(_) | Discovery::Shared { .. } => json!({"type": "STATIC"}),
+            Discovery::Static
+            | Discovery::Dynamic(_)
+            | Discovery::Shared { .. }
+            | Discovery::OriginalDestination(_) => json!({"type": "STATIC"}),
         },
     );
     extend(

@@ -9,10 +9,13 @@ use super::terminations::transport_socket;
 use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{Cidr, Options, OutboundPolicy};
-use crate::plan::{ConnectionRoute, Discovery, DownstreamTls, Plan, Share};
+use crate::plan::{ConnectionRoute, Discovery, DownstreamTls, Plan, Share, original_destination_name};
 
 /// The server name that stands for any TLS.
 const ANY_NAME: &str = "*";
+
+/// HTTP in plaintext, as Envoy's inspector calls it.
+const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
 
 /// What a filter chain is for, besides server names.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +96,7 @@ pub(super) fn registered(
             // Envoy doesn't go back to the chain above once one for plaintext is there.
             conditions["transport_protocol"] = json!("raw_buffer");
             out.push(chain(&format!("{name} in plaintext"), &conditions, &filters));
-            conditions["application_protocols"] = json!(["http/1.0", "http/1.1", "h2c"]);
+            conditions["application_protocols"] = json!(HTTP);
             let at = if sort.addresses.is_empty() { String::new() } else { format!(" beside {name}") };
             out.push(chain(&format!("http{at}"), &conditions, http));
         }
@@ -180,6 +183,27 @@ pub(super) fn refused_chain(options: &Options) -> Value {
     chain("refused", &json!({}), &json!([refuse("tcp_refused", "port_not_in_registry", options)]))
 }
 
+/// The same for some of the original destinations; without `ranges`, for all of the port.
+pub(super) fn refused_at(port: u16, ranges: &[Cidr], options: &Options) -> Value {
+    let filters = json!([refuse("tcp_refused", "own_address", options)]);
+    chain(&format!("{port} own address"), &conditions(Some(port), ranges), &filters)
+}
+
+/// Nothing is registered that could be meant: passed to where the client wanted it (OTP-05).
+pub(super) fn passed_chain(options: &Options) -> Value {
+    let cluster = original_destination_name(PASSTHROUGH_CLUSTER);
+    let filter = tcp_proxy("tcp_unregistered", "tcp_unregistered", None, &to(&cluster), options);
+    chain("passed", &json!({}), &json!([filter]))
+}
+
+/// HTTP to `port`, as opposed to all else (LI-02).
+pub(super) fn http(port: u16, filters: &Value) -> Value {
+    let mut conditions = conditions(Some(port), &[]);
+    conditions["transport_protocol"] = json!("raw_buffer");
+    conditions["application_protocols"] = json!(HTTP);
+    chain("http", &conditions, filters)
+}
+
 /// What tells the beginnings of TLS and HTTP. Where the server may speak first, waiting for the client
 /// has an end.
 pub(super) fn inspectors(tls: bool, http: bool) -> Vec<Value> {
@@ -246,6 +270,7 @@ fn tcp_proxy(
             "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
             "upstream": "%UPSTREAM_HOST%",
             "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
+            "destination": "%DOWNSTREAM_LOCAL_ADDRESS%",
             "bytes_received": "%BYTES_RECEIVED%",
             "bytes_sent": "%BYTES_SENT%",
             "duration": "%DURATION%",

@@ -6,18 +6,21 @@ mod explicit_proxy;
 mod http_connection_manager;
 mod route_config;
 mod terminations;
+mod transparent;
 mod tunnels;
+
+use std::net::SocketAddr;
 
 use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use access_log::access_log;
-pub(super) use explicit_proxy::explicit_proxy;
+use explicit_proxy::explicit_proxy;
 use http_connection_manager::http_connection_manager;
-pub(super) use tunnels::{listeners as tunnel_listeners, names as tunnel_names};
+pub(super) use tunnels::names as tunnel_names;
 
 use crate::emit::cluster::socket_address;
-use crate::options::{Listen, Options, OutboundPolicy, Profile};
+use crate::options::{Options, OutboundPolicy, Profile};
 use crate::plan::{ConnectionRoute, Plan, Termination};
 
 /// Most bytes that are held for a request or response whose other side is slower. A body
@@ -28,10 +31,44 @@ const BUFFER_LIMIT: u32 = 1 << 20;
 /// first.
 const FIRST_BYTES: &str = "5s";
 
+/// All listeners: one for each port that is given, the explicit proxy with what its tunnels end in, and
+/// the transparent one.
+pub(super) fn listeners(plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
+    let mut ports: Vec<u16> = Vec::new();
+    for listen in &options.envoy.listeners {
+        if !ports.contains(&listen.port) {
+            ports.push(listen.port);
+        }
+    }
+    let mut listeners =
+        ports.into_iter().map(|port| listener(port, plan, options)).collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(address) = &options.envoy.explicit_proxy {
+        listeners.push(explicit_proxy(address, plan, options)?);
+        listeners.extend(tunnels::listeners(plan, options)?);
+    }
+    if !options.envoy.transparent.is_empty() {
+        listeners.push(transparent::listener(plan, options)?);
+    }
+    Ok(listeners)
+}
+
+/// Where a listener listens: the first address, and others beside it.
+fn extend_addresses(listener: &mut Value, addresses: &[SocketAddr]) {
+    let mut addresses = addresses.iter().map(socket_address);
+    if let Some(first) = addresses.next() {
+        listener["address"] = first;
+    }
+    let others: Vec<Value> = addresses.map(|address| json!({"address": address})).collect();
+    if !others.is_empty() {
+        listener["additional_addresses"] = others.into();
+    }
+}
+
 /// A listener that clients connect to themselves: TLS by its server name where the registry has TLS
 /// on the port, the TCP service of the port, and HTTP.
-pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
-    let port = listen.port;
+fn listener(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> {
+    let own = options.envoy.listeners.iter().filter(|listen| listen.port == port);
+    let addresses: Vec<SocketAddr> = own.map(|listen| listen.address).collect();
     let routes: Vec<&ConnectionRoute> = plan.connections.iter().filter(|route| route.port == port).collect();
     let http = match carries_http(port, plan, options) {
         true => Some(json!([http_connection_manager(
@@ -68,12 +105,12 @@ pub(super) fn listener(listen: &Listen, plan: &Plan, options: &Options) -> anyho
     let shared = terminations.iter().any(|one| one.number != port);
     let mut listener = json!({
         "name": listener_name(port),
-        "address": socket_address(&listen.address),
         "per_connection_buffer_limit_bytes": BUFFER_LIMIT,
         "listener_filters": inspectors,
         "filter_chains": chains,
         "access_log": no_chain_log(&listener_name(port), options),
     });
+    extend_addresses(&mut listener, &addresses);
     if server_may_speak_first {
         listener["listener_filters_timeout"] = json!(FIRST_BYTES);
         listener["continue_on_listener_filters_timeout"] = json!(true);
