@@ -176,10 +176,15 @@ fn differences(wanted: &Value, got: &Value, at: &str, out: &mut Vec<Mismatch>) {
     }
 }
 
+/// `lb_policy` where Envoy says nothing of it.
+const DEFAULT_LB_POLICY: &str = "ROUND_ROBIN";
+
 /// A value as text: 64-bit numbers are strings in JSON, and `10.000s` is `10s`.
 fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null | Value::Bool(false) => String::new(),
+        Value::Array(items) if items.is_empty() => String::new(),
+        Value::String(text) if text == DEFAULT_LB_POLICY => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
