@@ -39,13 +39,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
   can_link || die "cc still can't link a program: apt-get install gcc libc6-dev"
 fi
 
-# Only the tests of the transparent way in need them, and these only where they may make networks.
-network=()
-have ip || [ -x /sbin/ip ] || network+=(iproute2)
-have nft || [ -x /usr/sbin/nft ] || network+=(nftables)
-if [ "${#network[@]}" -gt 0 ]; then
+# Only tests need them: of the transparent way in, where they may make networks, and of TCP, for which
+# the package with the server of that name would start a service.
+programs=()
+have ip || [ -x /sbin/ip ] || programs+=(iproute2)
+have nft || [ -x /usr/sbin/nft ] || programs+=(nftables)
+have redis-check-rdb || programs+=(redis-tools)
+if [ "${#programs[@]}" -gt 0 ]; then
   ! can_apt || lock
-  apt_install "${network[@]}" || say "going on without: ${network[*]}"
+  apt_install "${programs[@]}" || say "going on without: ${programs[*]}"
   unlock
 fi
 

@@ -22,8 +22,8 @@ use crate::source::Span;
 
 pub use bypassed::Bypassed;
 pub use change::Change;
-pub(crate) use connections::explain_tcp;
 pub use connections::{Chain, Registered, explain as explain_tls, terminated};
+pub(crate) use connections::{explain_tcp, explain_untold};
 pub(crate) use data::report as report_data;
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};

@@ -281,6 +281,11 @@ const IN_RUST: &[(&str, &str, &str)] = &[
     ),
     (
         "DestinationRule",
+        "spec.trafficPolicy.tunnel",
+        "e2e/tests/connections.rs::connections_go_through_a_proxy_by_connect_or_post",
+    ),
+    (
+        "DestinationRule",
         "spec.trafficPolicy.tls.clientCertificate",
         "e2e/tests/tls.rs::a_client_certificate_is_presented",
     ),

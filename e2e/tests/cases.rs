@@ -9,7 +9,7 @@ mod world;
 
 use anyhow::{Context as _, Result, ensure};
 use config_gen::cases::{
-    self, CaseFile, EngineKind, Expect, Finding, Group, Mismatch, Prepared, Report, WantedOutput,
+    self, CaseFile, EngineKind, Expect, Finding, Group, Mismatch, Prepared, Report, Test, WantedOutput,
 };
 use config_gen::input::files;
 use config_gen::plan::Plan;
@@ -117,6 +117,10 @@ fn run(version: &str, group: &Group<'_>, prepared: &Prepared, report: &mut Repor
     World::write_certificates(plan, &setup.output())?;
     let portolan = setup.start_as_generated()?;
     let mut client = Client::new(&portolan, &world);
+    let untold = |test: &Test| {
+        let request = test.request.as_ref();
+        request.is_some_and(|request| prepared.is_untold(test, request).unwrap_or_default())
+    };
     for (test, expect) in &group.tests {
         let result = match (expect, &test.request) {
             (Expect::Generated(wanted), _) => clusters(&portolan.envoy).map(|clusters| {
@@ -124,11 +128,11 @@ fn run(version: &str, group: &Group<'_>, prepared: &Prepared, report: &mut Repor
                 let cluster = |name: &str| clusters.iter().find(|cluster| cluster["name"] == name).cloned();
                 (found.compare(&generated.findings, cluster), generated.said.clone())
             }),
-            (Expect::Shares(wanted), Some(request)) => {
-                client.count(request).map(|counts| (cases::shares_mismatches(wanted, &counts), String::new()))
-            }
+            (Expect::Shares(wanted), Some(request)) => client
+                .count(test, request, untold(test))
+                .map(|counts| (cases::shares_mismatches(wanted, &counts), String::new())),
             (expect, Some(request)) => client
-                .send(test, request, expect)
+                .send(test, request, expect, untold(test))
                 .map(|(seen, why)| (expect.compare(test, request, &seen), why)),
             (_, None) => Ok(Default::default()),
         };

@@ -102,7 +102,11 @@ impl Prepared {
             }
             (Expect::Shares(wanted), Some(request)) => {
                 let (plan, engine) = self.planned()?;
-                Ok((shares_mismatches(wanted, &drawn(engine, plan, request)), String::new()))
+                let counts = match self.connection(plan, test, request) {
+                    Some(chain) => shares_of(&chain),
+                    None => drawn(engine, plan, request),
+                };
+                Ok((shares_mismatches(wanted, &counts), String::new()))
             }
             (expect, Some(request)) => {
                 let (seen, why) = self.decide(test, request)?;
@@ -110,6 +114,26 @@ impl Prepared {
             }
             // The reader doesn't let it through.
             (_, None) => Ok((Vec::new(), String::new())),
+        }
+    }
+
+    /// Whether the connection is passed through, or closed, without a look at the request.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the resources, ready to print.
+    pub fn is_untold(&self, test: &Test, request: &Request) -> Result<bool, &str> {
+        Ok(self.connection(self.plan()?, test, request).is_some())
+    }
+
+    /// What becomes of the connection, where that is settled before any request: it is TLS, or its port
+    /// has no HTTP.
+    fn connection(&self, plan: &Plan, test: &Test, request: &Request) -> Option<Chain> {
+        match &test.tls {
+            Some(host) if explain::terminated(plan, host, request.port).is_some() => None,
+            Some(host) => Some(explain::explain_tls(plan, &self.options, host, request.port)),
+            None => (!carries_http(request.port, plan, &self.options))
+                .then(|| explain::explain_tcp(plan, &self.options, "", request.port)),
         }
     }
 
@@ -122,20 +146,16 @@ impl Prepared {
         let (plan, engine) = self.planned()?;
         let terminated = test.tls.as_ref().and_then(|host| explain::terminated(plan, host, request.port));
         let inside = terminated.map(|port| Request { port, by_tls: true, ..request.clone() });
+        let chain = self.connection(plan, test, request);
         let request = inside.as_ref().unwrap_or(request);
-        if let (Some(host), None) = (&test.tls, terminated) {
-            let chain = explain::explain_tls(plan, &self.options, host, request.port);
+        if let Some(chain) = chain {
             let why = match &chain {
                 Chain::Registered(chain) => format!("decided by: {}", chain.resource.name),
-                _ => "no filter chain has the server name".to_owned(),
+                _ => "no filter chain has it".to_owned(),
             };
             let mut seen = of_connection(request, &chain);
             name_dedicated(&mut seen, plan);
             return Ok((seen, why));
-        }
-        if terminated.is_none() && !carries_http(request.port, plan, &self.options) {
-            let chain = explain::explain_tcp(plan, &self.options, "", request.port);
-            return Ok((of_connection(request, &chain), "no host has HTTP on this port".to_owned()));
         }
         // What Envoy would refuse is for the engine alone.
         let received = if test.runs_in(EngineKind::Envoy) { receive(request) } else { Ok(request.clone()) };
@@ -154,6 +174,12 @@ impl Prepared {
         name_dedicated(&mut seen, plan);
         Ok((seen, why))
     }
+}
+
+/// How many connections of ten thousand go where.
+fn shares_of(chain: &Chain) -> BTreeMap<String, usize> {
+    let Chain::Registered(chain) = chain else { return BTreeMap::new() };
+    chain.destinations.iter().map(|share| (share.cluster.clone(), share.per_million as usize / 100)).collect()
 }
 
 /// Names the cluster that the service would have of its own, where it shares one: what a test

@@ -206,6 +206,10 @@ impl Planned<'_> {
         let answer = |question: &Question| {
             Ok(match &question.asked {
                 Asked::Http(request) => {
+                    let host = String::from_utf8_lossy(&request.authority);
+                    if let Some(chain) = explain::explain_untold(plan, options, &host, request.port) {
+                        return Ok(Answer::Connection(options.profile, chain));
+                    }
                     let mut explanation = explainer.explain(request)?;
                     explanation.add_bypassed(request.port, resources, found, options);
                     Answer::Http(Box::new(explanation))

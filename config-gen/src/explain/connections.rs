@@ -87,6 +87,15 @@ pub(crate) fn explain_tcp(plan: &Plan, options: &Options, target: &str, port: u1
     }
 }
 
+/// What becomes of HTTP in plaintext where nobody looks for it: the port is a TCP service's.
+pub(crate) fn explain_untold(plan: &Plan, options: &Options, host: &str, port: u16) -> Option<Chain> {
+    if carries_http(port, plan, options) {
+        return None;
+    }
+    let chain = explain_tcp(plan, options, host, port);
+    matches!(chain, Chain::Registered(_)).then_some(chain)
+}
+
 /// The number of the virtual hosts that a request meets which comes by TLS to `host` on listener port
 /// `port`, where this ends at the gateway (GW-17).
 pub fn terminated(plan: &Plan, host: &str, port: u16) -> Option<u16> {

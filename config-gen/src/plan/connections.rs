@@ -3,17 +3,19 @@
 //! A table for each listener port: what looks like this goes there. An entry for a server name or an
 //! address belongs to the first that asks for it, as filter chains do in Istio.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::names::{expand, overlaps, short_forms};
+use crate::names::{covers, expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
 use crate::plan::clusters::{Cluster, original_destination_name};
-use crate::plan::destinations::Target;
+use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::tls::upstream_tls;
 use crate::plan::{DownstreamTls, Input, cluster_name, clusters};
 use crate::registry::Service;
 use crate::resource::VirtualService;
+use crate::resource::destination_rule::Tunnel;
 use crate::resource::service_entry::{Port, Protocol, ProtocolClass};
 use crate::resource::virtual_service::{ConnectionMatch, ConnectionRule, RouteDestination};
 
@@ -32,6 +34,8 @@ pub struct ConnectionRoute {
     pub beside_http: bool,
     /// Where the bytes go; one of them for each connection.
     pub destinations: Vec<Share>,
+    /// How long it lasts, and by whom.
+    pub settings: ConnectionSettings,
     /// The resource it stems from, such as `ServiceEntry default/a`.
     pub resource: String,
     /// The entry of a VirtualService, such as `tls[0].match[1]`; none: the service alone.
@@ -45,6 +49,17 @@ impl ConnectionRoute {
     pub fn takes_the_rest(&self) -> bool {
         self.server_name.is_none() && self.addresses.is_empty()
     }
+}
+
+/// What a DestinationRule says of connections (TCP-01, TCP-02). Of time spans, milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionSettings {
+    /// Closed after so long without traffic; 0: never.
+    pub idle_timeout: Option<u64>,
+    /// Closed after so long.
+    pub max_duration: Option<u64>,
+    /// The endpoints are asked to connect to this.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A cluster's share of connections.
@@ -98,6 +113,7 @@ pub(super) fn build(
     services.sort_by_key(|service| service.meta().creation_timestamp);
     let mut routes = Vec::new();
     let mut told = HashSet::new();
+    let mut lost = HashSet::new();
     for port in input.ports() {
         let imported = virtual_services.iter().filter(|service| input.scope.imports(service, port));
         let imported: Vec<&VirtualService> = imported.copied().collect();
@@ -116,7 +132,9 @@ pub(super) fn build(
             }),
         );
         routes.extend(table.routes);
+        lost.extend(table.lost);
     }
+    report_lost(virtual_services, &lost, diagnostics);
     routes
 }
 
@@ -156,19 +174,117 @@ pub(super) fn of_service(
     table.routes.into_iter().find(ConnectionRoute::takes_the_rest)
 }
 
+/// Rules that came too late for something.
+fn report_lost(virtual_services: &[&VirtualService], lost: &HashSet<Lost>, diagnostics: &mut Diagnostics) {
+    for (owner, kind, index, rule) in all_rules(virtual_services) {
+        let title = owner.meta.title();
+        let mut own: Vec<&Lost> =
+            lost.iter().filter(|lost| lost.resource == title && is_of(&lost.rule, rule)).collect();
+        own.sort_by_key(|lost| (&lost.what, &lost.winner));
+        for lost in own {
+            diagnostics.push(
+                Diagnostic::warning(
+                    "connections-already-routed",
+                    format!("{} goes by {}", lost.what, lost.winner),
+                )
+                .resource(title.clone())
+                .at(rule.span)
+                .field(format!("spec.{kind}[{index}]"))
+                .rule(if kind == "tls" { "VS-TLS-04" } else { "VS-TCP-02" })
+                .help("take it out of one of the two"),
+            );
+        }
+    }
+}
+
+/// Rules of the VirtualServices that the client takes: those that lead nowhere, and those that no
+/// connection comes to. `routes` are those of all listeners.
+pub(super) fn check(
+    input: &Input<'_>,
+    virtual_services: &[&VirtualService],
+    routes: &[&ConnectionRoute],
+    diagnostics: &mut Diagnostics,
+) {
+    for (owner, kind, index, rule) in all_rules(virtual_services) {
+        let field = format!("spec.{kind}[{index}]");
+        for (route_index, route) in rule.route.iter().enumerate() {
+            let field = format!("{field}.route[{route_index}].destination");
+            check_destination(
+                input,
+                &owner.meta,
+                &route.destination,
+                Purpose::Connection,
+                &field,
+                diagnostics,
+            );
+        }
+        let title = owner.meta.title();
+        let used = routes.iter().any(|route| {
+            route.resource == title && route.rule.as_deref().is_some_and(|name| is_of(name, rule))
+        });
+        let by_address = |entry: &ConnectionMatch| {
+            input.options.envoy.transparent.is_empty() && !entry.destination_subnets.is_empty()
+        };
+        if used || rule.matches.iter().any(by_address) {
+            continue;
+        }
+        let protocol = if kind == "tls" { "HTTPS or TLS" } else { "TCP" };
+        let message = format!(
+            "no connection comes to this route: it is for other clients, other routes come first, or no port of a listener has {protocol} of a service of its hosts"
+        );
+        diagnostics.push(
+            Diagnostic::warning("connection-route-unused", message)
+                .resource(title)
+                .at(rule.span)
+                .field(field)
+                .rule(if kind == "tls" { "VS-TLS-01" } else { "VS-TCP-01" })
+                .help("add a ServiceEntry with such a port for the host, and a listener for the port"),
+        );
+    }
+}
+
+type Rule<'v> = (&'v VirtualService, &'static str, usize, &'v ConnectionRule);
+
+fn all_rules<'v>(virtual_services: &[&'v VirtualService]) -> Vec<Rule<'v>> {
+    let rules = |owner: &&'v VirtualService| -> Vec<Rule<'v>> {
+        let owner = *owner;
+        let of = |kind, rules: &'v [ConnectionRule]| {
+            rules.iter().enumerate().map(move |(index, rule)| (owner, kind, index, rule))
+        };
+        of("tls", &owner.tls).chain(of("tcp", &owner.tcp)).collect()
+    };
+    virtual_services.iter().flat_map(rules).collect()
+}
+
+/// Whether a route of this name stems from `rule`.
+fn is_of(name: &str, rule: &ConnectionRule) -> bool {
+    name.strip_prefix(rule.label.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// The routes of one listener port.
 struct PortTable<'i, 'a> {
     input: &'i Input<'a>,
     port: u16,
     knows: Knows,
     routes: Vec<ConnectionRoute>,
-    /// Server names and ranges that a route has; no range: all addresses.
-    taken: BTreeSet<(Option<String>, Option<Cidr>)>,
+    /// Server names and ranges, and the places of the routes that have them; no range: all addresses.
+    taken: BTreeMap<(Option<String>, Option<Cidr>), usize>,
     /// The protocol of the first service without an address of its own.
     first: Option<(Protocol, &'i Service<'a>)>,
     /// One of those services has HTTP.
     has_http: bool,
+    /// Rules that came too late.
+    lost: Vec<Lost>,
     findings: Vec<Diagnostic>,
+}
+
+/// A rule that came too late for what another one has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Lost {
+    resource: String,
+    rule: String,
+    what: String,
+    winner: String,
 }
 
 /// An address that a service is reached at.
@@ -210,9 +326,10 @@ impl<'i, 'a> PortTable<'i, 'a> {
             port,
             knows,
             routes: Vec::new(),
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
             first: None,
             has_http: false,
+            lost: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -290,22 +407,24 @@ impl<'i, 'a> PortTable<'i, 'a> {
 
     /// VS-TLS-01 to VS-TLS-05.
     fn add_tls(&mut self, service: &'i Service<'a>, reached: Reached, virtual_services: &[&VirtualService]) {
-        let mut routed = false;
+        let mut routed = None;
         for (owner, rule) in rules(virtual_services, service, |owner| &owner.tls) {
             for (index, entry) in rule.matches.iter().enumerate() {
                 if !self.applies(entry) {
                     continue;
                 }
-                let Some(addresses) = self.addresses(owner, entry, reached) else { continue };
+                let field = format!("spec.{}.match[{index}]", rule.label);
+                let Some(addresses) = self.addresses(owner, &field, entry, reached) else { continue };
                 let Some(route) = self.routed(owner, rule, Some((index, entry)), addresses) else { continue };
-                routed = true;
+                routed.get_or_insert(owner);
                 for name in &entry.server_names {
                     let name = Some(name.value.clone());
                     self.push(ConnectionRoute { server_name: name, ..route.clone() });
                 }
             }
         }
-        if routed {
+        if let Some(owner) = routed {
+            self.check_own_name(service, owner);
             return;
         }
         let route = self.own(service, reached.addresses());
@@ -322,6 +441,27 @@ impl<'i, 'a> PortTable<'i, 'a> {
                 }
             }
         }
+    }
+
+    /// With TLS routes of a VirtualService a service has no chain of its own, so its name has to be
+    /// among theirs.
+    fn check_own_name(&mut self, service: &Service<'_>, owner: &VirtualService) {
+        let mut names = self.routes.iter().filter_map(|route| route.server_name.as_ref());
+        if names.any(|name| name == "*" || covers(name, service.host)) {
+            return;
+        }
+        let message = format!(
+            "its TLS routes are for `{}` too, whose name is none of their `sniHosts`: connections to port {} by that name are treated as those of an unknown host",
+            service.host, self.port
+        );
+        self.findings.push(
+            Diagnostic::warning("server-name-not-routed", message)
+                .resource(owner.meta.title())
+                .at(owner.meta.name.span)
+                .field("spec.tls")
+                .rule("VS-TLS-05")
+                .help("add the name to `sniHosts` of a route, or take the host out of `hosts`"),
+        );
     }
 
     /// VS-TCP-01 to VS-TCP-04.
@@ -348,7 +488,8 @@ impl<'i, 'a> PortTable<'i, 'a> {
                 if !self.applies(entry) {
                     continue;
                 }
-                let Some(addresses) = self.addresses(owner, entry, reached) else { continue };
+                let field = format!("spec.{}.match[{index}]", rule.label);
+                let Some(addresses) = self.addresses(owner, &field, entry, reached) else { continue };
                 routes.extend(self.routed(owner, rule, Some((index, entry)), addresses));
                 if entry.destination_subnets.is_empty() {
                     ended = true;
@@ -373,7 +514,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
     /// plain TCP doesn't tell.
     fn own_tcp(
         &mut self,
-        service: &Service<'_>,
+        service: &'i Service<'a>,
         definition: &Port,
         reached: Reached,
     ) -> Option<ConnectionRoute> {
@@ -434,6 +575,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
     fn addresses(
         &mut self,
         owner: &VirtualService,
+        field: &str,
         entry: &ConnectionMatch,
         reached: Reached,
     ) -> Option<Vec<Cidr>> {
@@ -449,7 +591,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
                 )
                 .resource(owner.meta.title())
                 .at(first.span)
-                .field("destinationSubnets")
+                .field(format!("{field}.destinationSubnets"))
                 .rule("VS-TCP-03"),
             );
             return None;
@@ -466,10 +608,13 @@ impl<'i, 'a> PortTable<'i, 'a> {
         entry: Option<(usize, &ConnectionMatch)>,
         addresses: Vec<Cidr>,
     ) -> Option<ConnectionRoute> {
+        let target = |route| Target::of_connection(self.input, route, &owner.meta.namespace, self.port);
         let destinations: Vec<Share> = shares(&rule.route)
-            .map(|(route, weight)| Share { cluster: self.cluster(owner, route), weight })
+            .map(|(route, weight)| Share { cluster: self.cluster(target(&route.destination)), weight })
             .collect();
+        let settings = settings_of(self.input, rule, &owner.meta.namespace, self.port);
         (!destinations.is_empty()).then(|| ConnectionRoute {
+            settings,
             port: self.port,
             server_name: None,
             addresses,
@@ -482,8 +627,7 @@ impl<'i, 'a> PortTable<'i, 'a> {
     }
 
     /// The cluster of a destination, as far as there is one.
-    fn cluster(&self, owner: &VirtualService, route: &RouteDestination) -> String {
-        let target = Target::of_connection(self.input, &route.destination, &owner.meta.namespace, self.port);
+    fn cluster(&self, target: Target<'_, '_>) -> String {
         match target.service(self.input) {
             Some(service) => self.cluster_without_tls(service, target.port, &target.subset),
             None => target.cluster,
@@ -500,9 +644,10 @@ impl<'i, 'a> PortTable<'i, 'a> {
     }
 
     /// The route to `service` itself (VS-TLS-05, VS-TCP-04).
-    fn own(&self, service: &Service<'_>, addresses: Vec<Cidr>) -> ConnectionRoute {
+    fn own(&self, service: &'i Service<'a>, addresses: Vec<Cidr>) -> ConnectionRoute {
         let cluster = self.cluster_without_tls(service, self.port, "");
         ConnectionRoute {
+            settings: settings(self.input, &Target::of_service(service, self.port), false),
             port: self.port,
             server_name: None,
             addresses,
@@ -516,21 +661,50 @@ impl<'i, 'a> PortTable<'i, 'a> {
 
     /// Adds what of `route` is still free (VS-TLS-04, SE-C-07); says whether that is any.
     fn push(&mut self, mut route: ConnectionRoute) -> bool {
-        let name = &route.server_name;
-        if route.addresses.is_empty() {
-            if !self.taken.insert((name.clone(), None)) {
-                return false;
+        let place = self.routes.len();
+        let name = route.server_name.clone();
+        let mut winner = None;
+        let mut take = |range: Option<Cidr>| match self.taken.entry((name.clone(), range)) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+                true
             }
+            Entry::Occupied(taken) => {
+                winner.get_or_insert(*taken.get());
+                false
+            }
+        };
+        let free = if route.addresses.is_empty() {
+            take(None)
         } else {
-            let taken = &mut self.taken;
-            route.addresses.retain(|range| taken.insert((name.clone(), Some(*range))));
-            if route.addresses.is_empty() {
-                return false;
-            }
+            route.addresses.retain(|range| take(Some(*range)));
+            !route.addresses.is_empty()
+        };
+        if let Some(winner) = winner.and_then(|place| self.routes.get(place)) {
+            let finding = lost(&route, winner);
+            self.lost.extend(finding);
         }
-        self.routes.push(route);
-        true
+        if free {
+            self.routes.push(route);
+        }
+        free
     }
+}
+
+/// A rule that comes too late for a server name or an address.
+fn lost(route: &ConnectionRoute, winner: &ConnectionRoute) -> Option<Lost> {
+    let rule = route.rule.clone()?;
+    // It is the same for each of the services that the rule is for.
+    let same = route.resource == winner.resource && route.rule == winner.rule;
+    let winner = match &winner.rule {
+        Some(rule) => format!("`{rule}` of {}", winner.resource),
+        None => winner.resource.clone(),
+    };
+    let what = match &route.server_name {
+        Some(name) => format!("server name `{name}`"),
+        None => format!("port {}", route.port),
+    };
+    (!same).then(|| Lost { resource: route.resource.clone(), rule, what, winner })
 }
 
 /// The rules of one kind of all VirtualServices for the host of `service`, in their order
@@ -558,6 +732,34 @@ pub(super) fn shares(route: &[RouteDestination]) -> impl Iterator<Item = (&Route
         let weight = if alone { 1 } else { weight.unwrap_or(0) };
         (weight > 0).then_some((destination, weight))
     })
+}
+
+/// What DestinationRules say of the connections of `rule`. Of several destinations it is the first whose
+/// rule counts, and no subset (TCP-02).
+pub(super) fn settings_of(
+    input: &Input<'_>,
+    rule: &ConnectionRule,
+    namespace: &str,
+    port: u16,
+) -> ConnectionSettings {
+    let Some(first) = rule.route.first() else { return ConnectionSettings::default() };
+    let target = Target::of_connection(input, &first.destination, namespace, port);
+    settings(input, &target, rule.route.len() == 1)
+}
+
+/// What the rules for a destination say as a whole: ports don't count, and a subset by its own tunnel only
+/// (TCP-01, TCP-02).
+fn settings(input: &Input<'_>, target: &Target<'_, '_>, with_subset: bool) -> ConnectionSettings {
+    let Some(service) = target.service(input) else { return ConnectionSettings::default() };
+    let policy = input.rules.of(service).and_then(|merged| merged.policy);
+    let tcp = policy.and_then(|policy| policy.settings.connection_pool.as_ref()).map(|pool| &pool.tcp);
+    let subset = input.rules.subset(service, &target.subset).filter(|_| with_subset);
+    let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref()?.tunnel.clone());
+    ConnectionSettings {
+        idle_timeout: tcp.and_then(|tcp| tcp.idle_timeout),
+        max_duration: tcp.and_then(|tcp| tcp.max_connection_duration),
+        tunnel: of_subset.or_else(|| policy?.tunnel.clone()),
+    }
 }
 
 /// The place of a rule, or of one of several matches.

@@ -132,6 +132,7 @@ impl<'i, 'a> Target<'i, 'a> {
         let what_follows = match purpose {
             Purpose::Route(_) => "requests get 503",
             Purpose::Mirror => "no copies are sent",
+            Purpose::Connection => "connections are closed",
         };
         let Self { host, port, subset, .. } = self;
         let error = |message: String| {
@@ -211,6 +212,8 @@ pub(super) enum Purpose<'p> {
     Route(&'p VirtualService),
     /// Copies of requests go there.
     Mirror,
+    /// Connections go there, whatever they carry.
+    Connection,
 }
 
 /// Reports a destination of the resource `meta` that has no cluster on any listener, or that
@@ -226,7 +229,11 @@ pub(super) fn check(
     let about =
         |diagnostic: Diagnostic| diagnostic.resource(meta.title()).at(destination.host.span).field(field);
     let ports = input.ports().into_iter();
-    let mut targets = ports.map(|port| Target::new(input, destination, &meta.namespace, port));
+    let target = match purpose {
+        Purpose::Connection => Target::of_connection,
+        Purpose::Route(_) | Purpose::Mirror => Target::new,
+    };
+    let mut targets = ports.map(|port| target(input, destination, &meta.namespace, port));
     let mut first = None;
     let found = targets.find_map(|target| match target.service(input) {
         Some(service) => Some((target, service)),
@@ -250,6 +257,9 @@ pub(super) fn check(
             .rule("SE-R-07")
             .help("list the host that gets copies in a ServiceEntry of its own"),
         );
+    }
+    if matches!(purpose, Purpose::Connection) {
+        return;
     }
     let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);
     if is_tls && upstream_tls(input, service, *port, &target.subset).is_none() {

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use clusters::original_destination_name;
 pub use clusters::{Cluster, Discovery, HttpVersion, OriginalDestination};
-pub use connections::{ConnectionRoute, Share};
+pub use connections::{ConnectionRoute, ConnectionSettings, Share};
 pub use endpoints::{Address, Endpoint, Locality};
 pub use gateway::{DownstreamTls, GatewayListeners, Termination};
 pub use load_balancing::LoadBalancing;
@@ -166,6 +166,8 @@ impl Plan {
                 mesh::build(&Input { options, profiles: RefCell::default(), ..input }, &visible)
             }),
         };
+        let connections: Vec<&ConnectionRoute> = plan.connections.iter().chain(&plan.redirected).collect();
+        connections::check(&input, &visible, &connections, &mut found);
         plan.share_clusters(options.clusters, &mut found);
         for mut diagnostic in gathered(hidden(found, resources, options)) {
             if options.envoy.sidecar && mesh::NOT_OF_A_MESH.contains(&diagnostic.code) {

@@ -58,6 +58,8 @@ pub struct TrafficPolicy {
     pub proxy_protocol: Option<Spanned<ProxyProtocol>>,
     /// How many requests may be retries (DR-CP-11).
     pub retry_budget: Option<RetryBudget>,
+    /// Connections are sent on by a proxy, which the endpoints are (DR-TUN-01).
+    pub tunnel: Option<Tunnel>,
     /// The whole policy.
     pub span: Span,
 }
@@ -84,6 +86,17 @@ pub struct PortSettings {
     pub settings: Settings,
     /// The whole entry.
     pub span: Span,
+}
+
+/// What a proxy is asked to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tunnel {
+    /// By POST and not by CONNECT.
+    pub by_post: bool,
+    /// A name or an IP address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// Version of the PROXY protocol.
@@ -185,8 +198,17 @@ pub(crate) fn traffic_policy(node: &Node) -> TrafficPolicy {
             percent: number(node.get("percent")),
             min_retry_concurrency: int(node.get("minRetryConcurrency")).map(|count| count.value),
         }),
+        tunnel: node.get("tunnel").and_then(tunnel),
         span: node.span,
     }
+}
+
+fn tunnel(node: &Node) -> Option<Tunnel> {
+    Some(Tunnel {
+        by_post: filled(node.get("protocol")).is_some_and(|protocol| protocol.value == "POST"),
+        host: filled(node.get("targetHost"))?.value,
+        port: int(node.get("targetPort"))?.value,
+    })
 }
 
 fn port_settings(node: &Node) -> Option<PortSettings> {

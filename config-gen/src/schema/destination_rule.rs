@@ -20,7 +20,7 @@ const TRAFFIC_POLICY: Object = object(&[
     field("tls", Ty::Object(&TLS)).rule("DR-TLS-01"),
     field("portLevelSettings", Ty::List { item: &Ty::Object(&PORT_POLICY), min: 0, max: 4096 })
         .rule("DR-TP-01"),
-    field("tunnel", Ty::Object(&TUNNEL)).refused("connections are not tunnelled").rule("DR-TUN-01"),
+    field("tunnel", Ty::Object(&TUNNEL)).rule("DR-TUN-01"),
     field("proxyProtocol", Ty::Object(&PROXY_PROTOCOL)).rule("DR-PP-01"),
     field("retryBudget", Ty::Object(&RETRY_BUDGET)).rule("DR-CP-11"),
 ]);

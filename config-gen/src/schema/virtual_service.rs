@@ -9,10 +9,8 @@ pub(super) const SPEC: Object = object(&[
     field("hosts", STRINGS).rule("VS-HOST-01"),
     field("gateways", STRINGS).rule("VS-HOST-05"),
     field("http", list(&Ty::Object(&HTTP_ROUTE))).rule("VS-ORD-01"),
-    field("tls", list(&Ty::Object(&TLS_ROUTE))).refused("routing by SNI is not generated").rule("VS-TLS-01"),
-    field("tcp", list(&Ty::Object(&TCP_ROUTE)))
-        .refused("routing of TCP connections is not generated")
-        .rule("VS-TCP-01"),
+    field("tls", list(&Ty::Object(&TLS_ROUTE))).rule("VS-TLS-01"),
+    field("tcp", list(&Ty::Object(&TCP_ROUTE))).rule("VS-TCP-01"),
     field("exportTo", STRINGS).rule("VAL-VS-30"),
 ]);
 
@@ -172,34 +170,39 @@ const HEADER_CHANGES: Object = object(&[
 ]);
 
 const TLS_ROUTE: Object = object(&[
-    field("match", list(&Ty::Object(&TLS_MATCH))).required(),
-    field("route", list(&Ty::Object(&TCP_DESTINATION))),
+    field("match", list(&Ty::Object(&TLS_MATCH))).required().rule("VS-TLS-02"),
+    field("route", list(&Ty::Object(&TCP_DESTINATION))).rule("VS-TLS-07"),
 ]);
 
 const TLS_MATCH: Object = object(&[
-    field("sniHosts", STRINGS).required(),
-    field("destinationSubnets", STRINGS),
-    field("port", UINT32),
-    field("sourceLabels", LABELS),
-    field("gateways", STRINGS),
-    field("sourceNamespace", STRING),
+    field("sniHosts", STRINGS).required().rule("VS-TLS-03"),
+    field("destinationSubnets", STRINGS).approximated(SUBNETS).rule("VS-TLS-02"),
+    field("port", UINT32).rule("VS-TLS-02"),
+    field("sourceLabels", LABELS).rule("VS-TLS-02"),
+    field("gateways", STRINGS).rule("VS-TLS-02"),
+    field("sourceNamespace", STRING).rule("VS-TLS-02"),
 ]);
 
+const SUBNETS: &str =
+    "on a transparent listener; where clients connect to the listener itself, such a route takes nothing";
+
 const TCP_ROUTE: Object = object(&[
-    field("match", list(&Ty::Object(&TCP_MATCH))),
-    field("route", list(&Ty::Object(&TCP_DESTINATION))),
+    field("match", list(&Ty::Object(&TCP_MATCH))).rule("VS-TCP-03"),
+    field("route", list(&Ty::Object(&TCP_DESTINATION))).rule("VS-TLS-07"),
 ]);
 
 const TCP_MATCH_FIELDS: &[Field] = &[
-    field("destinationSubnets", STRINGS),
-    field("port", UINT32),
-    field("sourceSubnet", STRING),
-    field("sourceLabels", LABELS),
-    field("gateways", STRINGS),
-    field("sourceNamespace", STRING),
+    field("destinationSubnets", STRINGS).approximated(SUBNETS).rule("VS-TCP-03"),
+    field("port", UINT32).rule("VS-TCP-03"),
+    field("sourceSubnet", STRING).ignored("Istio doesn't look at it either").rule("VS-TCP-03"),
+    field("sourceLabels", LABELS).rule("VS-TCP-03"),
+    field("gateways", STRINGS).rule("VS-TCP-03"),
+    field("sourceNamespace", STRING).rule("VS-TCP-03"),
 ];
 
 const TCP_MATCH: Object = object(TCP_MATCH_FIELDS);
 
-const TCP_DESTINATION: Object =
-    object(&[field("destination", Ty::Object(&DESTINATION)).required(), field("weight", INT32)]);
+const TCP_DESTINATION: Object = object(&[
+    field("destination", Ty::Object(&DESTINATION)).required().rule("VS-TLS-07"),
+    field("weight", INT32).rule("VS-TLS-07"),
+]);

@@ -27,7 +27,7 @@ pub(crate) struct Client<'a> {
     world: &'a World,
     /// Lines of the access log about HTTP that were read.
     read: Cell<usize>,
-    /// Lines about TLS.
+    /// Lines about connections.
     connections: HashSet<String>,
 }
 
@@ -37,7 +37,15 @@ impl<'a> Client<'a> {
     }
 
     /// Sends the request of `test`; what came of it, and Envoy's own words.
-    pub(crate) fn send(&mut self, test: &Test, request: &Request, expect: &Expect) -> Result<(Seen, String)> {
+    ///
+    /// Where it is `untold`, its connection has a line in the log and the request has none.
+    pub(crate) fn send(
+        &mut self,
+        test: &Test,
+        request: &Request,
+        expect: &Expect,
+        untold: bool,
+    ) -> Result<(Seen, String)> {
         self.world.begin(&test.upstream);
         let address = self.portolan.listener(request.port)?;
         let start = Instant::now();
@@ -53,10 +61,8 @@ impl<'a> Client<'a> {
             let seen = Seen::Answered { status, reason: String::new(), body, effects: Box::default() };
             return Ok((seen, String::new()));
         }
-        let line = match self.passed_through(test, request) {
-            Some(name) => self.connection(name)?,
-            None => self.lines(1)?.pop().context("no line")?,
-        };
+        let line =
+            if untold { self.connections(1)?.pop() } else { self.lines(1)?.pop() }.context("no line")?;
         let seen = self.seen(test, request, expect, &response, elapsed, &line)?;
         Ok((seen, format!("access log: {line}")))
     }
@@ -136,12 +142,30 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Sends a request many times; how often what came of it.
-    pub(crate) fn count(&mut self, request: &Request) -> Result<BTreeMap<String, usize>> {
+    /// Sends a request many times, on connections of their own where nothing else tells them apart;
+    /// how often what came of it.
+    pub(crate) fn count(
+        &mut self,
+        test: &Test,
+        request: &Request,
+        untold: bool,
+    ) -> Result<BTreeMap<String, usize>> {
         self.world.begin(&UpstreamReply::default());
-        raw::repeat(self.portolan.listener(request.port)?, &bytes(request), MANY)?;
+        let address = self.portolan.listener(request.port)?;
+        let lines = if untold {
+            for _ in 0..MANY {
+                match &test.tls {
+                    Some(name) => tls_client::request(address, name, &bytes(request))?,
+                    None => exchange(address, request)?,
+                };
+            }
+            self.connections(MANY)?
+        } else {
+            raw::repeat(address, &bytes(request), MANY)?;
+            self.lines(MANY)?
+        };
         let mut counts = BTreeMap::new();
-        for line in self.lines(MANY)? {
+        for line in lines {
             let what = match line["upstream_cluster"].as_str() {
                 Some(cluster) => {
                     let upstream = line["upstream"].as_str().and_then(|upstream| upstream.parse().ok());
@@ -172,15 +196,22 @@ impl<'a> Client<'a> {
         Ok(lines)
     }
 
-    /// The line about a TLS connection with this server name that was passed through.
-    fn connection(&mut self, name: &str) -> Result<Value> {
-        let line = self.portolan.access_log_line(|line| {
-            line["server_name"] == name
-                && line["upstream"].is_string()
-                && !self.connections.contains(&line.to_string())
-        })?;
-        self.connections.insert(line.to_string());
-        Ok(line)
+    /// The next lines about connections that were passed through. Each has one once it is closed, in
+    /// any order.
+    fn connections(&mut self, count: usize) -> Result<Vec<Value>> {
+        let found = poll(PATIENCE, || {
+            let mut lines = self.portolan.access_log();
+            lines.retain(|line| {
+                line.get("method").is_none()
+                    && line["upstream"].is_string()
+                    && !self.connections.contains(&line.to_string())
+            });
+            (lines.len() >= count).then_some(lines)
+        });
+        let lines =
+            found.with_context(|| format!("no {count} new lines about connections in the access log"))?;
+        self.connections.extend(lines.iter().map(ToString::to_string));
+        Ok(lines)
     }
 }
 

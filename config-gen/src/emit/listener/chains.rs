@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
+use super::route_config::seconds;
 use super::terminations::transport_socket;
 use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
 use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
 use crate::options::{Cidr, Options, OutboundPolicy};
-use crate::plan::{ConnectionRoute, Discovery, DownstreamTls, Plan, Share, original_destination_name};
+use crate::plan::{
+    Cluster, ConnectionRoute, ConnectionSettings, Discovery, DownstreamTls, Plan, Share,
+    original_destination_name,
+};
+use crate::resource::destination_rule::Tunnel;
 
 /// The server name that stands for any TLS.
 const ANY_NAME: &str = "*";
@@ -23,6 +28,7 @@ struct Sort<'a> {
     is_tls: bool,
     addresses: &'a [Cidr],
     destinations: Vec<Destination<'a>>,
+    settings: &'a ConnectionSettings,
     /// Resource and place of the rule, where there is one.
     rule: Option<(&'a str, &'a str)>,
     beside_http: bool,
@@ -41,12 +47,22 @@ struct Destination<'a> {
 impl<'a> Destination<'a> {
     fn new(share: &'a Share, plan: &'a Plan) -> Self {
         let shared = plan.shared.get(&share.cluster);
+        let cluster = shared.map_or(share.cluster.as_str(), |shared| shared.cluster.as_str());
         Self {
-            cluster: shared.map_or(share.cluster.as_str(), |shared| shared.cluster.as_str()),
+            // Nobody is registered there, which was accepted: the connection is closed.
+            cluster: if is_there(cluster, plan) { cluster } else { BLACK_HOLE_CLUSTER },
             weight: share.weight,
             shared_port: shared.map(|shared| shared.port),
         }
     }
+}
+
+/// Whether there is such a cluster, those included that dial the original destination.
+fn is_there(name: &str, plan: &Plan) -> bool {
+    let beside = |cluster: &Cluster| {
+        cluster.original_destination.is_some() && original_destination_name(&cluster.name) == name
+    };
+    plan.cluster(name).is_some() || plan.clusters.iter().any(beside)
 }
 
 /// One chain for each thing that becomes of connections, with all server names that go there (VS-TLS-05).
@@ -67,6 +83,7 @@ pub(super) fn registered(
             is_tls: route.server_name.is_some(),
             addresses: &route.addresses,
             destinations: route.destinations.iter().map(|share| Destination::new(share, plan)).collect(),
+            settings: &route.settings,
             rule: route.rule.as_deref().map(|rule| (route.resource.as_str(), rule)),
             beside_http: route.beside_http,
             decrypted: route.decrypted.as_ref(),
@@ -161,8 +178,28 @@ fn filters(sort: &Sort<'_>, routes: &[&ConnectionRoute], plan: &Plan, options: &
         (None, Some(only)) if resources.len() == 1 => format!("{prefix} {only}"),
         _ => prefix.to_owned(),
     };
-    filters.push(tcp_proxy(prefix, &decision, None, &sort.destinations, options));
+    let mut proxy = tcp_proxy(prefix, &decision, None, &sort.destinations, options);
+    set(&mut proxy["typed_config"], sort.settings);
+    filters.push(proxy);
     Value::Array(filters)
+}
+
+/// TCP-01, TCP-02.
+fn set(proxy: &mut Value, settings: &ConnectionSettings) {
+    if let Some(timeout) = settings.idle_timeout {
+        proxy["idle_timeout"] = json!(seconds(timeout));
+    }
+    if let Some(duration) = settings.max_duration {
+        proxy["max_downstream_connection_duration"] = json!(seconds(duration));
+    }
+    if let Some(Tunnel { by_post, host, port }) = &settings.tunnel {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let mut tunnel = json!({"hostname": format!("{host}:{port}")});
+        if *by_post {
+            tunnel["use_post"] = json!(true);
+        }
+        proxy["tunneling_config"] = tunnel;
+    }
 }
 
 /// TLS for a server name that is not in the registry: closed and counted (OTP-04), or passed

@@ -98,7 +98,8 @@ fn listener(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> 
             None => chains::refused_chain(options),
         });
     }
-    let inspectors = chains::inspectors(by_name, rest.is_some_and(|rest| rest.beside_http));
+    let beside_http = rest.is_some_and(|rest| rest.beside_http);
+    let inspectors = chains::inspectors(by_name || beside_http, beside_http);
     let server_may_speak_first = rest.is_some() && !inspectors.is_empty();
     // Where servers of a gateway share a port, their virtual hosts have numbers of their own, which
     // their route configurations tell.

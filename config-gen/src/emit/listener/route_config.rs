@@ -188,6 +188,6 @@ fn with_hosts(mut policy: Value, hosts: &RetryHosts) -> Value {
 }
 
 /// As protobuf writes a time span.
-fn seconds(milliseconds: u64) -> String {
+pub(super) fn seconds(milliseconds: u64) -> String {
     format!("{}.{:03}s", milliseconds / 1000, milliseconds % 1000)
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Kind, Server, downstream_tls};
 use crate::gateway::names;
-use crate::plan::connections::{name, needs_passthrough_cluster, passthrough_cluster_name, shares};
+use crate::plan::connections::{
+    name, needs_passthrough_cluster, passthrough_cluster_name, settings_of, shares,
+};
 use crate::plan::destinations::Target;
 use crate::plan::{ConnectionRoute, Input, Share};
 use crate::resource::VirtualService;
@@ -122,6 +124,7 @@ fn route(
         addresses: Vec::new(),
         beside_http: false,
         destinations,
+        settings: settings_of(input, rule, &service.meta.namespace, server.port),
         resource: service.meta.title(),
         rule: Some(name(rule, entry)),
         decrypted: None,

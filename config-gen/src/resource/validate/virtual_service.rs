@@ -403,10 +403,7 @@ mod tests {
                 (&case("hosts: []"), &[]),
                 (&case(""), &[]),
                 (&case("gateways: [a/b]"), &["error missing-field VAL-VS-04"]),
-                (
-                    &case("tcp: [{route: [{destination: {host: b}}]}]"),
-                    &["error not-supported VS-TCP-01", "error exclusive-fields VAL-VS-04"],
-                ),
+                (&case("tcp: [{route: [{destination: {host: b}}]}]"), &["error exclusive-fields VAL-VS-04"]),
                 (&case("hosts: a.com"), &["error wrong-type -"]),
                 (
                     &case("hosts: [a]\ngateways: [a.b.svc.cluster.local]"),
