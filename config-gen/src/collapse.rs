@@ -11,7 +11,9 @@ use crate::names::{covers, expand};
 use crate::options::{DOMAIN_SUFFIX, Options};
 use crate::plan::Input;
 use crate::resource::action::DirectResponse;
-use crate::resource::virtual_service::{Destination, HttpMatch, HttpRoute, Origin, StringMatch};
+use crate::resource::virtual_service::{
+    ConnectionMatch, ConnectionRule, Destination, HttpMatch, HttpRoute, Origin, RouteDestination, StringMatch,
+};
 use crate::resource::{Resources, Spanned, VirtualService};
 use crate::source::Span;
 
@@ -41,7 +43,11 @@ pub(crate) fn collapse<'a>(
             }
         });
         let http = http.collect();
+        let [tls, tcp] =
+            ["tls", "tcp"].map(|kind| connections(service, kind, &services, &known, diagnostics));
         service.http = http;
+        service.tls = tls;
+        service.tcp = tcp;
     }
     Cow::Owned(collapsed)
 }
@@ -112,6 +118,146 @@ fn way_to_gateway<'h>(
     };
     let destinations = http.route.iter().map(|route| &route.destination);
     destinations.filter(|_| applies && is_for_mesh(service)).find(unknown)
+}
+
+/// The `tls` or `tcp` rules of `service`; those that lead to a gateway's Service give way to where
+/// the gateway's rules for such connections lead.
+fn connections(
+    service: &VirtualService,
+    kind: &str,
+    all: &[VirtualService],
+    known: &Known,
+    diagnostics: &mut Diagnostics,
+) -> Vec<ConnectionRule> {
+    let rules = if kind == "tls" { &service.tls } else { &service.tcp };
+    let namespace = &service.meta.namespace;
+    let in_mesh =
+        |entry: &ConnectionMatch| entry.gateways.is_empty() || names(&entry.gateways, namespace, MESH);
+    let mut kept = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let applies = is_for_mesh(service) && (rule.matches.is_empty() || rule.matches.iter().any(in_mesh));
+        let hop = rule.route.iter().map(|route| &route.destination).find(|destination| {
+            applies && !known.has(&expand(&destination.host, namespace).to_ascii_lowercase())
+        });
+        let Some(hop) = hop else {
+            kept.push(rule.clone());
+            continue;
+        };
+        let beyond = Beyond { service, rule, port: hop.port.as_ref().map(|port| port.value) };
+        let mut gateways: Vec<&VirtualService> = vec![service];
+        gateways.extend(all.iter().filter(|other| {
+            !(other.meta.name.value == service.meta.name.value && other.meta.namespace == *namespace)
+                && shares_host(service, other)
+        }));
+        gateways.retain(|other| is_for_gateways(other));
+        let found: Vec<ConnectionRule> = gateways.into_iter().flat_map(|other| beyond.rules(other)).collect();
+        let about = |diagnostic: Diagnostic| {
+            diagnostic
+                .resource(service.meta.title())
+                .at(hop.host.span)
+                .field(format!("spec.{kind}[{index}]"))
+                .rule("GW-21")
+        };
+        let lost = beyond.lost(&found);
+        if found.is_empty() {
+            kept.push(rule.clone());
+        } else if rule.route.len() > 1 || lost.is_some() {
+            let what = lost.map_or_else(|| "route".to_owned(), |name| format!("sniHosts: [{name}]"));
+            diagnostics.push(
+                about(Diagnostic::error(
+                    "gateway-not-collapsed",
+                    format!("`{what}` of the way to the gateway can't be combined with what the gateway has"),
+                ))
+                .help("write one rule that leads to the external host, without the gateway"),
+            );
+            kept.push(rule.clone());
+        } else {
+            diagnostics.push(about(Diagnostic::note(
+                "gateway-collapsed",
+                format!(
+                    "connections don't go to `{}`, but where the rules for the gateway lead",
+                    hop.host.value
+                ),
+            )));
+            kept.extend(found);
+        }
+    }
+    kept
+}
+
+/// What is beyond a gateway for connections that `rule` leads there, to `port`.
+struct Beyond<'a> {
+    service: &'a VirtualService,
+    rule: &'a ConnectionRule,
+    port: Option<u16>,
+}
+
+impl Beyond<'_> {
+    /// The rule with the destinations that `other` has for the gateway, for each of its rules.
+    fn rules(&self, other: &VirtualService) -> Vec<ConnectionRule> {
+        let namespace = &other.meta.namespace;
+        let fits = |entry: &&ConnectionMatch| {
+            let for_gateway = entry.gateways.is_empty()
+                || entry.gateways.iter().any(|name| resolve(name, namespace) != MESH);
+            let other_port =
+                entry.port.as_ref().zip(self.port).is_some_and(|(wanted, port)| wanted.value != port);
+            for_gateway && !other_port
+        };
+        let beyond = |rule: &&ConnectionRule| rule.span != self.rule.span;
+        let mut found = Vec::new();
+        for rule in other.tls.iter().filter(beyond) {
+            let names = rule.matches.iter().filter(fits).flat_map(|entry| &entry.server_names);
+            let names: Vec<&Spanned<String>> = names.collect();
+            let matches: Vec<ConnectionMatch> =
+                self.rule.matches.iter().filter_map(|entry| narrowed(entry, &names)).collect();
+            if !matches.is_empty() {
+                found.push(self.leading(rule, namespace, matches));
+            }
+        }
+        // What takes whole servers is asked where no name is.
+        let whole = other
+            .tcp
+            .iter()
+            .filter(beyond)
+            .find(|rule| rule.matches.is_empty() || rule.matches.iter().any(|entry| fits(&entry)));
+        if found.is_empty() {
+            found.extend(whole.map(|rule| self.leading(rule, namespace, self.rule.matches.clone())));
+        }
+        found
+    }
+
+    fn leading(&self, to: &ConnectionRule, namespace: &str, matches: Vec<ConnectionMatch>) -> ConnectionRule {
+        let mut route = to.route.clone();
+        for RouteDestination { destination, .. } in &mut route {
+            destination.host.value = expand(&destination.host, namespace);
+        }
+        ConnectionRule { matches, route, ..self.rule.clone() }
+    }
+
+    /// A server name of the rule that none of `found` has: the gateway would close its connections.
+    fn lost(&self, found: &[ConnectionRule]) -> Option<&str> {
+        let in_mesh = |entry: &&ConnectionMatch| {
+            entry.gateways.is_empty() || names(&entry.gateways, &self.service.meta.namespace, MESH)
+        };
+        let wanted = self.rule.matches.iter().filter(in_mesh).flat_map(|entry| &entry.server_names);
+        let has = |name: &&Spanned<String>| {
+            let matches = found.iter().flat_map(|rule| &rule.matches);
+            matches.flat_map(|entry| &entry.server_names).any(|other| other.value == name.value)
+        };
+        wanted.into_iter().find(|name| !has(name)).map(|name| name.value.as_str())
+    }
+}
+
+/// `entry` for those of its server names that are among `others` as well.
+fn narrowed(entry: &ConnectionMatch, others: &[&Spanned<String>]) -> Option<ConnectionMatch> {
+    let mut server_names: Vec<Spanned<String>> = Vec::new();
+    for name in &entry.server_names {
+        let covered = others.iter().any(|other| covers(other, name));
+        let narrower = others.iter().filter(|other| covers(name, other) && !covers(other, name));
+        server_names.extend(covered.then(|| name.clone()));
+        server_names.extend(narrower.map(|other| (*other).clone()));
+    }
+    (!server_names.is_empty()).then(|| ConnectionMatch { server_names, ..entry.clone() })
 }
 
 /// A route to a gateway.

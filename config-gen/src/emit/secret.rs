@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{File, Output, in_files_root, type_url, yaml};
 use crate::credential::Identity;
 use crate::options::EnvoyOptions;
-use crate::plan::{Ca, Plan, UpstreamTls};
+use crate::plan::{Ca, DownstreamTls, Plan, UpstreamTls};
 
 const HEADER: &str = "\
 # Written by `config-gen generate`. Envoy reads the files that this one names again when they are
@@ -19,9 +19,9 @@ const HEADER: &str = "\
 /// What Envoy discovers. Clusters with the same files share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Secret<'a> {
-    /// What is presented to the destination.
+    /// What is presented to the other side.
     Identity(&'a Identity),
-    /// What the destination is checked against.
+    /// What the other side is checked against.
     Authorities { bundle: &'a str, crl: Option<&'a str> },
 }
 
@@ -41,6 +41,15 @@ impl<'a> Secret<'a> {
     fn of(tls: &'a UpstreamTls, options: &'a EnvoyOptions) -> impl Iterator<Item = Self> {
         let identity = tls.identity.as_ref().map(Self::Identity);
         identity.into_iter().chain(Self::authorities(&tls.ca, options))
+    }
+
+    /// What clients' certificates are checked against.
+    pub(super) fn of_clients(tls: &'a DownstreamTls) -> Option<Self> {
+        Some(Self::Authorities { bundle: tls.client_ca.as_deref()?, crl: tls.client_crl.as_deref() })
+    }
+
+    fn of_server(tls: &'a DownstreamTls) -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Identity(&tls.identity)).chain(Self::of_clients(tls))
     }
 
     /// Names the file and the secret: the first file's name, and what tells it from others of that name.
@@ -93,14 +102,14 @@ impl<'a> Secret<'a> {
     }
 }
 
-/// The files of all secrets that the plan's clusters refer to.
+/// The files of all secrets that the plan's clusters and servers refer to.
 pub(super) fn files(plan: &Plan, options: &EnvoyOptions) -> anyhow::Result<Vec<File>> {
     let mut secrets = BTreeMap::new();
-    for tls in plan.clusters.iter().filter_map(|cluster| cluster.tls.as_ref()) {
-        for secret in Secret::of(tls, options) {
-            let other = *secrets.entry(secret.path()).or_insert(secret);
-            ensure!(other == secret, "two secrets have the file `{}`", secret.path());
-        }
+    let clusters = plan.clusters.iter().filter_map(|cluster| cluster.tls.as_ref());
+    let upstream = clusters.flat_map(|tls| Secret::of(tls, options));
+    for secret in upstream.chain(plan.downstream_tls().flat_map(Secret::of_server)) {
+        let other = *secrets.entry(secret.path()).or_insert(secret);
+        ensure!(other == secret, "two secrets have the file `{}`", secret.path());
     }
     let file =
         |(path, secret): (String, Secret<'_>)| Ok(File { path, content: yaml(HEADER, &secret.response())? });

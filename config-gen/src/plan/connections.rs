@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::gateway;
 use crate::names::{covers, expand, overlaps, short_forms};
 use crate::options::{Cidr, Profile};
 use crate::plan::clusters::{Cluster, original_destination_name};
@@ -14,10 +15,10 @@ use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::tls::upstream_tls;
 use crate::plan::{DownstreamTls, Input, cluster_name, clusters};
 use crate::registry::Service;
-use crate::resource::VirtualService;
 use crate::resource::destination_rule::Tunnel;
 use crate::resource::service_entry::{Port, Protocol, ProtocolClass};
 use crate::resource::virtual_service::{ConnectionMatch, ConnectionRule, RouteDestination};
+use crate::resource::{Spanned, VirtualService};
 
 /// Where connections to a listener port go that look like this.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,6 +198,16 @@ fn report_lost(virtual_services: &[&VirtualService], lost: &HashSet<Lost>, diagn
     }
 }
 
+/// Whether `rule` is for the proxy that is generated for: some of its entries are not for other
+/// gateways alone (GW-21).
+fn concerns(input: &Input<'_>, owner: &VirtualService, rule: &ConnectionRule) -> bool {
+    let own = input.gateway_names();
+    let named = |list: &[Spanned<String>]| {
+        list.is_empty() || own.iter().any(|own| gateway::names(list, &owner.meta.namespace, own))
+    };
+    rule.matches.is_empty() || rule.matches.iter().any(|entry| named(&entry.gateways))
+}
+
 /// Rules of the VirtualServices that the client takes: those that lead nowhere, and those that no
 /// connection comes to. `routes` are those of all listeners.
 pub(super) fn check(
@@ -206,6 +217,9 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) {
     for (owner, kind, index, rule) in all_rules(virtual_services) {
+        if !concerns(input, owner, rule) {
+            continue;
+        }
         let field = format!("spec.{kind}[{index}]");
         for (route_index, route) in rule.route.iter().enumerate() {
             let field = format!("{field}.route[{route_index}].destination");
@@ -213,7 +227,7 @@ pub(super) fn check(
                 input,
                 &owner.meta,
                 &route.destination,
-                Purpose::Connection,
+                Purpose::Connection(owner),
                 &field,
                 diagnostics,
             );

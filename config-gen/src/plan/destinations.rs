@@ -132,7 +132,7 @@ impl<'i, 'a> Target<'i, 'a> {
         let what_follows = match purpose {
             Purpose::Route(_) => "requests get 503",
             Purpose::Mirror => "no copies are sent",
-            Purpose::Connection => "connections are closed",
+            Purpose::Connection(_) => "connections are closed",
         };
         let Self { host, port, subset, .. } = self;
         let error = |message: String| {
@@ -146,7 +146,7 @@ impl<'i, 'a> Target<'i, 'a> {
         }
         let Some(service) = self.service else {
             let problem = error(format!("no service has the host `{host}`"));
-            if let Purpose::Route(from) = purpose
+            if let Purpose::Route(from) | Purpose::Connection(from) = purpose
                 && input.options.gateway.is_none()
                 && collapse::may_be_gateway(from, input.virtual_services, destination)
             {
@@ -212,8 +212,8 @@ pub(super) enum Purpose<'p> {
     Route(&'p VirtualService),
     /// Copies of requests go there.
     Mirror,
-    /// Connections go there, whatever they carry.
-    Connection,
+    /// Connections go there, whatever they carry, as this one says.
+    Connection(&'p VirtualService),
 }
 
 /// Reports a destination of the resource `meta` that has no cluster on any listener, or that
@@ -230,7 +230,7 @@ pub(super) fn check(
         |diagnostic: Diagnostic| diagnostic.resource(meta.title()).at(destination.host.span).field(field);
     let ports = input.ports().into_iter();
     let target = match purpose {
-        Purpose::Connection => Target::of_connection,
+        Purpose::Connection(_) => Target::of_connection,
         Purpose::Route(_) | Purpose::Mirror => Target::new,
     };
     let mut targets = ports.map(|port| target(input, destination, &meta.namespace, port));
@@ -258,7 +258,7 @@ pub(super) fn check(
             .help("list the host that gets copies in a ServiceEntry of its own"),
         );
     }
-    if matches!(purpose, Purpose::Connection) {
+    if matches!(purpose, Purpose::Connection(_)) {
         return;
     }
     let is_tls = service.ports.get(port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls);

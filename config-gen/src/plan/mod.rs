@@ -151,7 +151,7 @@ impl Plan {
             http_ports: input.http_ports(),
             clusters,
             shared: SharedClusters::default(),
-            gateway: options.gateway.is_some().then(|| gateway::listeners(&servers)),
+            gateway: options.gateway.is_some().then(|| gateway::listeners(&servers, options)),
             connections: match options.gateway {
                 Some(_) => gateway::connections(&input, &visible),
                 None => connections::build(&input, &visible, Knows::Port, &mut found),
@@ -198,6 +198,12 @@ impl Plan {
         // In the order of their names.
         let found = self.clusters.binary_search_by(|other| other.name.as_str().cmp(name)).ok()?;
         self.clusters.get(found)
+    }
+
+    /// TLS that ends at a gateway.
+    pub fn downstream_tls(&self) -> impl Iterator<Item = &DownstreamTls> {
+        let servers = self.gateway.iter().flat_map(|gateway| &gateway.terminations).map(|one| &one.tls);
+        servers.chain(self.connections.iter().filter_map(|route| route.decrypted.as_ref()))
     }
 
     /// Whether requests are held back on purpose somewhere.

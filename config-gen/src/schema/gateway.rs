@@ -31,7 +31,7 @@ const TLS: Object = object(&[
     field("caCertificates", STRING).rule("GW-16"),
     field("caCrl", STRING).rule("GW-16"),
     field("credentialName", STRING)
-        .approximated("an error where this gateway is generated for, unless files are named as well")
+        .approximated("where this gateway is generated for, `--credential` names the files")
         .rule("GW-16"),
     field("credentialNames", Ty::List { item: &STRING, min: 1, max: 2 }).refused(SEVERAL).rule("VAL-CRD-23"),
     field("caCertCredentialName", STRING).refused("name the file in `caCertificates`").rule("GW-16"),
@@ -62,7 +62,7 @@ const MODES: &[Choice] = &[
     choice("MUTUAL"),
     choice("AUTO_PASSTHROUGH").approximated("an error where this gateway is generated for"),
     choice("ISTIO_MUTUAL")
-        .approximated("an error where this gateway is generated for: there are no mesh certificates"),
+        .approximated("where this gateway is generated for, `--credential ISTIO_MUTUAL=DIR` names the files"),
     choice("OPTIONAL_MUTUAL"),
 ];
 

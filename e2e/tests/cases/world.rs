@@ -231,12 +231,10 @@ impl World {
     /// Certificates for the servers of a gateway, where its resource says, from the folder of the
     /// generated files.
     pub(crate) fn write_certificates(plan: &Plan, folder: &Path) -> Result<()> {
-        let servers = plan.gateway.iter().flat_map(|gateway| &gateway.terminations).map(|one| &one.tls);
-        let servers = servers.chain(plan.connections.iter().filter_map(|route| route.decrypted.as_ref()));
-        for tls in servers {
+        for tls in plan.downstream_tls() {
             let identity = Ca::new()?.issue(&["nobody.invalid"])?;
-            fs::write(folder.join(&tls.certificate), identity.certificate_pem())?;
-            fs::write(folder.join(&tls.private_key), identity.key_pem())?;
+            fs::write(folder.join(&tls.identity.certificate), identity.certificate_pem())?;
+            fs::write(folder.join(&tls.identity.key), identity.key_pem())?;
         }
         Ok(())
     }

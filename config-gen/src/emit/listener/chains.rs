@@ -103,7 +103,7 @@ pub(super) fn registered(
             }
             let mut chain = chain(&name, &conditions, &filters);
             if let Some(tls) = sort.decrypted {
-                chain["transport_socket"] = transport_socket(tls, &[]);
+                chain["transport_socket"] = transport_socket(tls, &[], &options.envoy);
             }
             out.push(chain);
             continue;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::http_connection_manager::http_connection_manager;
 use super::listener_name;
+use crate::emit::secret::Secret;
 use crate::emit::type_url;
-use crate::options::Options;
+use crate::options::{EnvoyOptions, Options};
 use crate::plan::{DownstreamTls, Plan, Termination};
 
 /// The chain of a server.
@@ -19,38 +20,38 @@ pub(super) fn chain(termination: &Termination, plan: &Plan, options: &Options) -
     Ok(json!({
         "name": termination.name,
         "filter_chain_match": chain_match,
-        "filters": [http_connection_manager(&listener_name(termination.number), port, plan, options)?],
-        "transport_socket": transport_socket(&termination.tls, &["h2", "http/1.1"]),
+        "filters": [http_connection_manager(&listener_name(termination.port), port, plan, options)?],
+        "transport_socket": transport_socket(&termination.tls, &["h2", "http/1.1"], &options.envoy),
     }))
 }
 
 /// TLS towards clients, with these protocols inside.
-pub(super) fn transport_socket(tls: &DownstreamTls, protocols: &[&str]) -> Value {
-    let file = |path: &String| json!({"filename": path});
+pub(super) fn transport_socket(tls: &DownstreamTls, protocols: &[&str], options: &EnvoyOptions) -> Value {
     let mut common = json!({
-        "tls_certificates": [{
-            "certificate_chain": file(&tls.certificate),
-            "private_key": file(&tls.private_key),
-        }],
+        "tls_certificate_sds_secret_configs": [Secret::Identity(&tls.identity).reference(options)],
     });
     if !protocols.is_empty() {
         common["alpn_protocols"] = json!(protocols);
     }
-    let mut versions = json!({});
+    let mut params = json!({});
     if let Some(version) = tls.min_version {
-        versions["tls_minimum_protocol_version"] = version.into();
+        params["tls_minimum_protocol_version"] = version.into();
     }
     if let Some(version) = tls.max_version {
-        versions["tls_maximum_protocol_version"] = version.into();
+        params["tls_maximum_protocol_version"] = version.into();
     }
     if !tls.cipher_suites.is_empty() {
-        versions["cipher_suites"] = json!(tls.cipher_suites);
+        params["cipher_suites"] = json!(tls.cipher_suites);
     }
-    if versions != json!({}) {
-        common["tls_params"] = versions;
+    if params != json!({}) {
+        common["tls_params"] = params;
     }
-    if let Some(context) = client_validation(tls) {
-        common["validation_context"] = context;
+    // A certificate that is not asked for is not looked at.
+    if let Some(authorities) = Secret::of_clients(tls) {
+        common["combined_validation_context"] = json!({
+            "default_validation_context": client_validation(tls),
+            "validation_context_sds_secret_config": authorities.reference(options),
+        });
     }
     json!({
         "name": "envoy.transport_sockets.tls",
@@ -62,24 +63,19 @@ pub(super) fn transport_socket(tls: &DownstreamTls, protocols: &[&str]) -> Value
     })
 }
 
-/// What clients' certificates are checked against; one that is not asked for is not looked at.
-fn client_validation(tls: &DownstreamTls) -> Option<Value> {
-    let mut context = json!({"trusted_ca": {"filename": tls.client_ca.as_ref()?}});
-    if let Some(list) = &tls.client_crl {
-        context["crl"] = json!({"filename": list});
-    }
+/// What clients' certificates have to be, besides signed.
+fn client_validation(tls: &DownstreamTls) -> Value {
+    let mut context = json!({});
     if !tls.spki.is_empty() {
         context["verify_certificate_spki"] = json!(tls.spki);
     }
     if !tls.hashes.is_empty() {
         context["verify_certificate_hash"] = json!(tls.hashes);
     }
-    let name = |name: &String| {
-        let kinds = ["DNS", "URI"];
-        kinds.map(|kind| json!({"san_type": kind, "matcher": {"exact": name}}))
-    };
+    let kinds =
+        |name: &String| ["DNS", "URI"].map(|kind| json!({"san_type": kind, "matcher": {"exact": name}}));
     if !tls.subject_alt_names.is_empty() {
-        context["match_typed_subject_alt_names"] = tls.subject_alt_names.iter().flat_map(name).collect();
+        context["match_typed_subject_alt_names"] = tls.subject_alt_names.iter().flat_map(kinds).collect();
     }
-    Some(context)
+    context
 }

@@ -80,7 +80,7 @@ fn whole(input: &Input<'_>, server: &Server<'_>, services: &[&VirtualService]) -
 
 /// The same for what comes out of TLS that ends here, by the server's names.
 fn decrypted(input: &Input<'_>, server: &Server<'_>, services: &[&VirtualService]) -> Vec<ConnectionRoute> {
-    let Some((route, tls)) = whole(input, server, services).zip(downstream_tls(server)) else {
+    let Some((route, tls)) = whole(input, server, services).zip(downstream_tls(server, input.options)) else {
         return Vec::new();
     };
     let route = ConnectionRoute { decrypted: Some(tls), ..route };

@@ -11,8 +11,10 @@ pub(super) use connections::build as connections;
 pub(super) use servers::{Kind, Server, servers};
 pub(super) use virtual_hosts::build as virtual_hosts;
 
+use crate::credential::{self, Identity};
+use crate::options::Options;
 use crate::resource::Spanned;
-use crate::resource::gateway::ServerTlsMode;
+use crate::resource::gateway::{ServerTls, ServerTlsMode};
 
 /// What the listeners of a gateway have beside connections that are passed through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,10 +43,8 @@ pub struct Termination {
 /// TLS towards clients (GW-16).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DownstreamTls {
-    /// PEM file.
-    pub certificate: String,
-    /// PEM file.
-    pub private_key: String,
+    /// What is presented to clients.
+    pub identity: Identity,
     /// PEM file of those who sign clients' certificates.
     pub client_ca: Option<String>,
     /// PEM file of what they revoked.
@@ -66,22 +66,24 @@ pub struct DownstreamTls {
 }
 
 /// The listeners for `servers`.
-pub(super) fn listeners(servers: &[Server<'_>]) -> GatewayListeners {
+pub(super) fn listeners(servers: &[Server<'_>], options: &Options) -> GatewayListeners {
     let mut listeners = GatewayListeners::default();
     for server in servers {
         match server.kind {
             Kind::Http => drop(listeners.http.insert(server.port)),
-            Kind::Https(number) => listeners.terminations.extend(downstream_tls(server).map(|tls| {
-                let names = server.server_names();
-                let all = names.iter().any(|name| name == "*");
-                Termination {
-                    name: server.title(),
-                    port: server.port,
-                    number,
-                    server_names: if all { Vec::new() } else { names },
-                    tls,
-                }
-            })),
+            Kind::Https(number) => {
+                listeners.terminations.extend(downstream_tls(server, options).map(|tls| {
+                    let names = server.server_names();
+                    let all = names.iter().any(|name| name == "*");
+                    Termination {
+                        name: server.title(),
+                        port: server.port,
+                        number,
+                        server_names: if all { Vec::new() } else { names },
+                        tls,
+                    }
+                }));
+            }
             Kind::Passthrough | Kind::Tls | Kind::Tcp => {}
         }
     }
@@ -89,16 +91,24 @@ pub(super) fn listeners(servers: &[Server<'_>]) -> GatewayListeners {
 }
 
 /// How TLS that ends at `server` is spoken; none where it doesn't say its certificate.
-fn downstream_tls(server: &Server<'_>) -> Option<DownstreamTls> {
+fn downstream_tls(server: &Server<'_>, options: &Options) -> Option<DownstreamTls> {
     let tls = server.resource.tls.as_ref()?;
+    let credential = credential_name(tls).and_then(|name| options.credential(name));
+    let mode = tls.mode.value;
+    let asks =
+        matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual | ServerTlsMode::IstioMutual);
     let text = |file: &Option<Spanned<String>>| file.as_ref().map(|file| file.value.clone());
     let texts = |list: &[Spanned<String>]| list.iter().map(|item| item.value.clone()).collect();
     Some(DownstreamTls {
-        certificate: text(&tls.server_certificate)?,
-        private_key: text(&tls.private_key)?,
-        client_ca: text(&tls.ca_certificates),
-        client_crl: text(&tls.ca_crl),
-        client_certificate_required: tls.mode.value == ServerTlsMode::Mutual,
+        identity: match credential {
+            Some(credential) => credential.identity.clone()?,
+            None => Identity { certificate: text(&tls.server_certificate)?, key: text(&tls.private_key)? },
+        },
+        client_ca: text(&tls.ca_certificates)
+            .or_else(|| credential.and_then(|credential| credential.ca.clone()))
+            .filter(|_| asks),
+        client_crl: text(&tls.ca_crl).or_else(|| credential.and_then(|credential| credential.crl.clone())),
+        client_certificate_required: matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::IstioMutual),
         subject_alt_names: texts(&tls.subject_alt_names),
         spki: texts(&tls.verify_certificate_spki),
         hashes: texts(&tls.verify_certificate_hash),
@@ -106,4 +116,13 @@ fn downstream_tls(server: &Server<'_>) -> Option<DownstreamTls> {
         max_version: tls.max_version,
         cipher_suites: texts(&tls.cipher_suites),
     })
+}
+
+/// The name of the files that `tls` takes its certificates from, where it doesn't name them itself
+/// (GAP-25).
+fn credential_name(tls: &ServerTls) -> Option<&str> {
+    match tls.mode.value {
+        ServerTlsMode::IstioMutual => Some(credential::MESH),
+        _ => tls.credential_name.as_ref().map(|name| name.value.as_str()),
+    }
 }

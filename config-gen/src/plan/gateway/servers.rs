@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::credential;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gateway::{full_name, served};
 use crate::options::Options;
@@ -108,7 +109,7 @@ pub(in crate::plan) fn servers<'a>(
                 diagnostic.resource(gateway.meta.title()).field(format!("spec.servers[{index}]"))
             };
             let mut problems = Diagnostics::new();
-            let kind = kind(resource, &mut problems);
+            let kind = kind(resource, options, &mut problems);
             diagnostics.extend(problems.into_iter().map(about));
             servers.extend(kind.map(|kind| Server {
                 gateway,
@@ -126,7 +127,7 @@ pub(in crate::plan) fn servers<'a>(
 }
 
 /// What a server does; why it can't be generated is reported here, or was with the resource.
-fn kind(server: &gateway::Server, problems: &mut Diagnostics) -> Option<Kind> {
+fn kind(server: &gateway::Server, options: &Options, problems: &mut Diagnostics) -> Option<Kind> {
     let mut refused = |message: &str, span: Span, rule, help: &str| {
         problems.push(Diagnostic::error("gateway-not-supported", message).at(span).rule(rule).help(help));
         None
@@ -147,20 +148,19 @@ fn kind(server: &gateway::Server, problems: &mut Diagnostics) -> Option<Kind> {
                 "GW-20",
                 "take the server out, or route with PASSTHROUGH",
             ),
-            ServerTlsMode::IstioMutual => refused(
+            ServerTlsMode::IstioMutual if options.credential(credential::MESH).is_none() => refused(
                 "ISTIO_MUTUAL takes the mesh's certificates, and there are none here",
                 tls.mode.span,
                 "GAP-25",
-                "use MUTUAL, with `serverCertificate`, `privateKey` and `caCertificates`",
+                "name files with `--credential ISTIO_MUTUAL=DIR`, or use MUTUAL with files of your own",
             ),
-            ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
-                if let (Some(name), None) = (&tls.credential_name, &tls.server_certificate) {
-                    return refused(
-                        "secrets of Kubernetes can't be read here",
-                        name.span,
-                        "GW-16",
-                        "name files in `serverCertificate` and `privateKey` instead",
-                    );
+            _ => {
+                let identity = |name: &str| options.credential(name)?.identity.as_ref();
+                if let (Some(name), None) = (&tls.credential_name, &tls.server_certificate)
+                    && identity(name).is_none()
+                {
+                    let help = format!("name its files with `--credential {}=DIR`", name.value);
+                    return refused("secrets of Kubernetes can't be read here", name.span, "GW-16", &help);
                 }
                 // The number is found once all servers are known.
                 Some(if protocol == crate::resource::service_entry::Protocol::Https {
