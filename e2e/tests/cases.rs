@@ -111,7 +111,7 @@ fn run(version: &str, group: &Group<'_>, prepared: &Prepared, report: &mut Repor
             return Ok(());
         }
     };
-    let world = World::start(group, &prepared, plan)?;
+    let world = World::start(group, prepared, plan)?;
     let setup = world.add_to(setup(version, group, &scratch)?);
     let generated = Generated::of(&setup, &scratch, prepared)?;
     World::write_certificates(plan, &setup.output())?;

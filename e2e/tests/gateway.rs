@@ -15,7 +15,7 @@ fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-fn status(curl: Curl) -> Option<u16> {
+fn status(curl: &Curl) -> Option<u16> {
     curl.run().ok().map(|answer| answer.status).filter(|status| *status != 0)
 }
 
@@ -96,7 +96,7 @@ spec:
                     .arg("--key")
                     .arg(folder.join(format!("{stem}.key")));
             }
-            status(curl)
+            status(&curl)
         };
         for (host, with, more, expected) in [
             ("simple", None, &[][..], Some(200)),
@@ -200,11 +200,11 @@ impl Internet {
     }
 
     fn setup(&self, version: &str, yaml: &str) -> Result<Setup> {
-        Ok(Setup::new(version)?
+        Setup::new(version)?
             .option("--dns-resolver", self.dns.addr().to_string())
             .option("--ca-bundle", self.folder().join("ca.pem").to_string_lossy())
             .option("--upstream-port", format!("a.example.com:443={}", self.upstream.addr().port()))
-            .yaml(yaml)?)
+            .yaml(yaml)
     }
 
     /// A request of an application, and how the internet saw it.
@@ -292,7 +292,7 @@ spec:
         let curl = Curl::new("https://a.example.com/")
             .connect_to("a.example.com:443", gateway.tls()?)
             .cacert(folder.join("mesh.pem"));
-        ensure!(status(curl).is_none());
+        ensure!(status(&curl).is_none());
         Ok(())
     })
 }

@@ -88,7 +88,7 @@ fn grpc_passes_both_ways() -> Result<()> {
         })?;
         let seen = echo.seen();
         assert_eq!(seen[0].uri().path(), "/echo.Echo/Chat");
-        assert_eq!(seen[0].uri().authority().map(|authority| authority.as_str()), Some("a.example.com"));
+        assert_eq!(seen[0].uri().authority().map(http::uri::Authority::as_str), Some("a.example.com"));
         Ok(())
     })
 }

@@ -107,12 +107,16 @@ fn from_settings(
         });
     }
     let unverified = settings.insecure_skip_verify.as_ref().is_some_and(|flag| flag.value);
+    let host = host_of_connections(input, service, port);
+    let sni = sni.or_else(|| host.clone());
+    let entry = subject_alt_names(service);
     Some(UpstreamTls {
         // DR-TLS-12, DR-TLS-13: names of the ServiceEntry come on top of the host's check.
         auto_san: own.is_empty() && sni.is_none() && !unverified,
         subject_alt_names: match (unverified, own.is_empty()) {
             (true, _) => Vec::new(),
-            (false, true) => subject_alt_names(service),
+            (false, true) if entry.is_empty() && settings.sni.is_none() => host.into_iter().collect(),
+            (false, true) => entry,
             (false, false) => own,
         },
         sni,
@@ -127,6 +131,14 @@ fn from_settings(
         identity: (settings.mode.value == TlsMode::Mutual).then(|| identity(settings, credential)).flatten(),
         mesh: false,
     })
+}
+
+/// The host that stands for the one of `:authority` on a port whose connections name none. Istio
+/// sends no SNI there, and checks no name (DR-TLS-08).
+fn host_of_connections(input: &Input<'_>, service: &Service<'_>, port: u16) -> Option<String> {
+    let is_tcp = service.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tcp);
+    let is_name = !service.host.starts_with('*') && service.host.parse::<IpAddr>().is_err();
+    (is_tcp && is_name && input.options.profile == Profile::Standalone).then(|| service.host.to_owned())
 }
 
 /// What is asked for in place of files.
