@@ -405,6 +405,17 @@ const BEHAVIOURS: &[(&str, &str)] = &[
         "wildcard host by the host of a request",
         "e2e/tests/registry.rs::names_below_a_wildcard_are_dialled_by_host",
     ),
+    ("unix domain socket", "e2e/tests/registry.rs::a_unix_socket_is_an_endpoint"),
+    ("gRPC, streams both ways", "e2e/tests/protocols.rs::grpc_passes_both_ways"),
+    ("websocket echo", "e2e/tests/protocols.rs::websockets_echo"),
+    ("CONNECT tunnel of a client", "e2e/tests/explicit_proxy.rs::a_tunnel_is_for_one_service"),
+    (
+        "tunnel of a DestinationRule",
+        "e2e/tests/connections.rs::connections_go_through_a_proxy_by_connect_or_post",
+    ),
+    ("SNI passthrough", "e2e/tests/examples.rs::tls_passes_through_and_the_client_verifies"),
+    ("TCP to a real Redis", "e2e/tests/connections.rs::a_real_server_is_reached_by_its_port"),
+    ("HTTP and TCP on one port", "e2e/tests/connections.rs::one_port_has_http_and_tcp"),
 ];
 
 /// Without effect on what is written: its pods are approximated by the service's name.

@@ -46,6 +46,8 @@ const WAYS: &[(&str, &[&str])] = &[
     ("by Host header", &[]),
     ("by Host header, profile istio", &["--profile", "istio"]),
     ("on shared clusters", &["--clusters", "shared"]),
+    ("explicit proxy", &["--explicit-proxy", "127.0.0.1:0"]),
+    ("transparent", &["--transparent", "127.0.0.1:0"]),
 ];
 
 /// The way that each Gateway of a file has.

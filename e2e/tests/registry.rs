@@ -1,6 +1,8 @@
 //! Members of the registry in a real Envoy: what they are called, and where they are.
 
+use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixListener;
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::upstream::echo;
@@ -219,6 +221,51 @@ fn endpoints_share_by_weight() -> Result<()> {
         ensure!((5..=15).contains(&light), "{light} of 40 went to the one of four");
         Ok(())
     })
+}
+
+#[test]
+fn a_unix_socket_is_an_endpoint() -> Result<()> {
+    // SE-29
+    for version in places::envoy_versions()? {
+        let folder = Scratch::new()?;
+        let path = folder.path().join("upstream");
+        answer_on(UnixListener::bind(&path)?);
+        let entry = format!(
+            "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: socket}}
+spec:
+  hosts: [socket.example.com]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP}}]
+  endpoints: [{{address: 'unix://{}'}}]
+",
+            path.display()
+        );
+        let portolan = Setup::with_listeners(&version)?.yaml(&entry)?.start()?;
+        let answer = raw::get_plain(portolan.http()?, "socket.example.com", "/")?;
+        assert_eq!(answer.status, 204, "Envoy {version}: {answer:?}");
+    }
+    Ok(())
+}
+
+/// Has every request answered with 204.
+fn answer_on(listener: UnixListener) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = Vec::new();
+            let mut bytes = [0; 1024];
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut bytes) {
+                    Ok(length) if length > 0 => request.extend_from_slice(&bytes[..length]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        }
+    });
 }
 
 #[test]
