@@ -82,7 +82,11 @@ impl<'a> Secret<'a> {
     /// Without a `watched_directory`: Envoy watches the directories of all files anyway, and with one,
     /// Envoy 1.36 ends when a file was missing at the start and the directory then changes.
     fn response(self) -> Value {
-        let file = |path: &str| json!({"filename": path});
+        // Envoy refuses a path without a directory in a secret, since it watches that.
+        let file = |path: &str| {
+            let directory = if path.contains('/') { "" } else { "./" };
+            json!({"filename": format!("{directory}{path}")})
+        };
         let (kind, content) = match self {
             Self::Identity(Identity { certificate, key }) => {
                 ("tls_certificate", json!({"certificate_chain": file(certificate), "private_key": file(key)}))
