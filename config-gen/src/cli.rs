@@ -3,6 +3,7 @@
 mod arguments;
 mod explain;
 mod test;
+mod validate;
 mod write;
 
 use std::io::Write;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
+        Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Done };

@@ -8,7 +8,9 @@ mod render;
 
 use std::fmt;
 
+use crate::analysis::messages;
 use crate::source::{Sources, Span};
+use render::Colours;
 
 /// How grave a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,10 +137,20 @@ impl Diagnostic {
         self.severity == Severity::Error && BY_CHOICE.contains(&self.code)
     }
 
+    /// What to do about it: what the finding says itself, else what is known of its code.
+    pub fn way_out(&self) -> Option<&str> {
+        self.help.as_deref().or_else(|| Some(messages::find(self.code)?.way_out))
+    }
+
+    /// As [`Self::render`], with colours for a terminal. They mean nothing that the text doesn't say.
+    pub fn render_coloured(&self, sources: &Sources) -> String {
+        render::render(self, sources, Colours::of(self.severity))
+    }
+
     /// The finding as text of several lines with the source line it is about,
     /// ending in a line end.
     pub fn render(&self, sources: &Sources) -> String {
-        render::render(self, sources)
+        render::render(self, sources, Colours::NONE)
     }
 }
 
@@ -205,6 +217,12 @@ impl Diagnostics {
 
     pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Diagnostic> {
         self.list.iter_mut()
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(list: I) -> Self {
+        Self { list: list.into_iter().collect() }
     }
 }
 

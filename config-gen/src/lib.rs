@@ -9,6 +9,7 @@
 //! What a request comes to is not decided here but by `portolan_engine`.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod cases;
 pub mod cli;
 mod collapse;
@@ -32,3 +33,4 @@ pub mod schema;
 pub mod scope;
 pub mod source;
 mod typed;
+mod xml;

@@ -64,7 +64,7 @@ fn field(one: &FieldUse, sources: &Sources) -> Value {
     value
 }
 
-fn finding(one: &Diagnostic, sources: &Sources) -> Value {
+pub(crate) fn finding(one: &Diagnostic, sources: &Sources) -> Value {
     let mut value = json!({
         "severity": one.severity.to_string(),
         "code": one.code,
@@ -77,7 +77,7 @@ fn finding(one: &Diagnostic, sources: &Sources) -> Value {
         ("resource", one.resource.as_deref()),
         ("path", one.field.as_deref()),
         ("spec", one.rule.filter(|rule| !rule.is_empty())),
-        ("help", one.help.as_deref()),
+        ("help", one.way_out()),
     ] {
         if let Some(fact) = fact {
             value[name] = json!(fact);

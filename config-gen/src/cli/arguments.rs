@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::analysis::Suppression;
+use crate::analysis::report::Format as ReportFormat;
+use crate::diagnostic::Severity;
 use crate::emit::{MeshOptions, Output};
 use crate::options::{
     Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, OwnConnections, Profile,
@@ -37,6 +40,9 @@ pub(super) enum Command {
     /// Run case files: requests, and what is to become of them
     #[command(after_help = TEST_EXAMPLE)]
     Test(Test),
+    /// Say what is wrong with the resources, or likely not meant
+    #[command(visible_alias = "analyze", after_help = VALIDATE_EXAMPLES)]
+    Validate(Box<Validate>),
     /// Say what becomes of a request, and why
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<Explain>),
@@ -65,6 +71,20 @@ const TEST_EXAMPLE: &str = r#"Example, tests/webserver.yaml:
   config-gen test tests/webserver.yaml
 
 Exit status: 0 all tests passed, 1 some failed, 2 files that can't be read, 64 wrong usage"#;
+
+const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  config-gen validate -f rules/
+  kubectl get serviceentries,virtualservices,destinationrules,gateways,services -A -o yaml |
+    config-gen validate -f - --profile istio --client-namespace shop
+  config-gen validate -f rules/ --fail-on warning --suppress 'foreign-host=VirtualService/web.*'
+  config-gen validate -f rules/ --format sarif >findings.sarif
+  config-gen validate --explain foreign-host
+
+A resource's annotation `galley.istio.io/analyze-suppress: CODE,CODE` leaves findings on it out.
+
+Exit status: 0 nothing as grave as --fail-on, 1 something is, 2 input that can't be read, 64 wrong
+usage";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -145,6 +165,58 @@ pub(super) struct Explain {
     /// tcp://ADDRESS:PORT: any other; connect://HOST:PORT: CONNECT
     #[arg(required_unless_present_any = ["curl", "requests"])]
     pub(super) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    /// YAML or JSON file, directory (with all below it), or `-` for standard input
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE|DIR|-",
+        required_unless_present = "explain",
+        conflicts_with = "explain"
+    )]
+    pub(super) files: Vec<PathBuf>,
+
+    /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
+    #[arg(long, value_name = "FILE")]
+    pub(super) mesh_config: Option<PathBuf>,
+
+    /// Whose reading counts where plain Envoy's users and Istio differ
+    #[arg(long, default_value = "standalone")]
+    pub(super) profile: Profile,
+
+    /// Form of the findings on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: ReportFormat,
+
+    /// Colours in the text; with auto on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+
+    /// Findings to leave out; `*` stands for any text, codes are ours or Istio's
+    #[arg(long, value_name = "CODE[=Kind/NAME.NAMESPACE]")]
+    pub(super) suppress: Vec<Suppression>,
+
+    /// How grave a finding has to be for exit status 1
+    #[arg(long, value_name = "SEVERITY", default_value = "error")]
+    pub(super) fail_on: Severity,
+
+    /// Say what is known of a code, in place of looking at resources
+    #[arg(long, value_name = "CODE")]
+    pub(super) explain: Option<String>,
+
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 /// Form of an answer.
@@ -509,6 +581,23 @@ value_enum!(TestFormat:
     "text" "failures and the sum of all" => TestFormat::Text,
     "json" "every test" => TestFormat::Json,
     "junit" "JUnit's XML, for CI systems" => TestFormat::Junit,
+);
+value_enum!(ReportFormat:
+    "text" "for a person, with the lines that are meant" => ReportFormat::Text,
+    "json" "for programs" => ReportFormat::Json,
+    "sarif" "SARIF 2.1.0, for code hosts" => ReportFormat::Sarif,
+    "junit" "JUnit's XML, for CI systems" => ReportFormat::Junit,
+    "github" "annotations of GitHub Actions" => ReportFormat::Github,
+);
+value_enum!(Severity:
+    "error" "errors" => Severity::Error,
+    "warning" "warnings and errors" => Severity::Warning,
+    "note" "all findings" => Severity::Note,
+);
+value_enum!(Color:
+    "auto" "on a terminal" => Color::Auto,
+    "always" "always" => Color::Always,
+    "never" "never" => Color::Never,
 );
 value_enum!(Format:
     "text" "for a person" => Format::Text,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::arguments::{Test, TestFormat};
 use super::{Status, print, read_sources};
 use crate::cases::{self, CaseFile, EngineKind, Mismatch, Outcome, Report, TestResult};
+use crate::xml::escape;
 
 pub(super) fn run(arguments: &Test) -> Status {
     let sources = match read_sources(&arguments.files) {
@@ -140,35 +141,4 @@ fn test_case(out: &mut String, result: &TestResult) {
             )
         }
     };
-}
-
-/// Text for XML, in attributes as well. What XML can't hold at all is replaced.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn xml_is_escaped() {
-        assert_eq!(
-            escape("<a b=\"c\">&'\u{1b}\u{ffff}\n"),
-            "&lt;a b=&quot;c&quot;&gt;&amp;'\u{fffd}\u{fffd}\n"
-        );
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Diagnostic;
+use super::{Diagnostic, Severity};
 use crate::source::{Sources, Span, floor_char_boundary};
 
 /// A tab counts for this many columns, whatever its position: what matters is
@@ -15,33 +15,61 @@ const WIDTH: usize = 140;
 /// How much of a cut line stays in front of the marks.
 const BEFORE: usize = 40;
 
-pub(super) fn render(diagnostic: &Diagnostic, sources: &Sources) -> String {
+/// What is written before parts of the text; each is ended by the same sequence.
+#[derive(Clone, Copy)]
+pub(super) struct Colours {
+    title: &'static str,
+    message: &'static str,
+    frame: &'static str,
+    end: &'static str,
+}
+
+impl Colours {
+    /// Plain text.
+    pub(super) const NONE: Self = Self { title: "", message: "", frame: "", end: "" };
+
+    /// For a terminal: bold red, yellow or green for the severity, bold for the sentence, blue around
+    /// the source.
+    pub(super) fn of(severity: Severity) -> Self {
+        let title = match severity {
+            Severity::Error => "\u{1b}[1;31m",
+            Severity::Warning => "\u{1b}[1;33m",
+            Severity::Note => "\u{1b}[1;32m",
+        };
+        Self { title, message: "\u{1b}[1m", frame: "\u{1b}[1;34m", end: "\u{1b}[0m" }
+    }
+}
+
+pub(super) fn render(diagnostic: &Diagnostic, sources: &Sources, colours: Colours) -> String {
+    let Colours { title, message, frame, end } = colours;
     let mut out = String::new();
+    let (severity, code) = (diagnostic.severity, diagnostic.code);
     // Writing to a string can't fail.
-    let _ = writeln!(out, "{}[{}]: {}", diagnostic.severity, diagnostic.code, printable(&diagnostic.message));
+    let _ = writeln!(out, "{title}{severity}[{code}]{end}{message}: {}{end}", printable(&diagnostic.message));
     let margin = diagnostic.span.map_or(0, |span| span.line.to_string().len());
     let pad = " ".repeat(margin);
     if let Some(span) = diagnostic.span {
-        let _ = writeln!(out, "{pad}--> {}", place(sources, span));
+        let _ = writeln!(out, "{pad}{frame}-->{end} {}", place(sources, span));
         if let Some(line) = sources.line(span) {
             let (text, offset, length) = excerpt(line, span);
-            let _ = writeln!(out, "{pad} |");
-            let _ = writeln!(out, "{} | {}", span.line, text);
-            let _ = writeln!(out, "{pad} | {}{}", " ".repeat(offset), "^".repeat(length));
+            let _ = writeln!(out, "{pad} {frame}|{end}");
+            let _ = writeln!(out, "{frame}{} |{end} {}", span.line, text);
+            let _ =
+                writeln!(out, "{pad} {frame}|{end} {}{title}{}{end}", " ".repeat(offset), "^".repeat(length));
         }
     }
     for (words, span) in &diagnostic.related {
-        let _ = writeln!(out, "{pad} = note: {words} {}", place(sources, *span));
+        let _ = writeln!(out, "{pad} {frame}={end} note: {words} {}", place(sources, *span));
     }
     let facts = [
         ("resource", diagnostic.resource.as_deref()),
         ("field", diagnostic.field.as_deref()),
         ("spec", diagnostic.rule),
-        ("help", diagnostic.help.as_deref()),
+        ("help", diagnostic.way_out()),
     ];
     for (name, value) in facts {
         if let Some(value) = value {
-            let _ = writeln!(out, "{pad} = {name}: {}", printable(value));
+            let _ = writeln!(out, "{pad} {frame}={end} {message}{name}{end}: {}", printable(value));
         }
     }
     out

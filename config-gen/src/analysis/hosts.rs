@@ -1,0 +1,218 @@
+//! Hosts of VirtualServices: those that the registry doesn't have, and those whose ports HTTP rules
+//! say nothing about.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::{Context, listed};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::names::{covers, expand, overlaps};
+use crate::options::Profile;
+use crate::registry::Service;
+use crate::resource::service_entry::ProtocolClass;
+use crate::resource::{Spanned, VirtualService};
+use crate::schema::suggest::nearest;
+
+pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
+    if context.options.gateway.is_some() {
+        // Which hosts a gateway serves, its servers say (GW-06).
+        return;
+    }
+    let known = Known::new(context);
+    // What `exportTo` hides was said.
+    let hidden: HashSet<&str> = context
+        .resources
+        .service_entries
+        .iter()
+        .flat_map(|entry| &entry.hosts)
+        .map(|host| host.as_str())
+        .collect();
+    for service in context.of_the_client().filter(|service| !service.http.is_empty()) {
+        for host in service.hosts.iter().filter(|host| host.parse::<IpAddr>().is_err()) {
+            let full = expand(host, &service.meta.namespace);
+            match context.registry.get(&full) {
+                Some(registered) => on_tls_ports(context, service, host, registered, out),
+                None if hidden.contains(full.as_str()) => {}
+                None => out.extend(unregistered(context, &known, service, host, &full)),
+            }
+        }
+    }
+}
+
+/// The hosts of the registry, to look others up among them.
+struct Known<'a> {
+    all: Vec<&'a Service<'a>>,
+    wildcards: Vec<&'a Service<'a>>,
+    /// By the host with one label left out: which label that may be.
+    almost: HashMap<(usize, String), Vec<&'a str>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(context: &Context<'a>) -> Self {
+        let all: Vec<&Service<'_>> = context.registry.services().collect();
+        let mut almost: HashMap<(usize, String), Vec<&str>> = HashMap::new();
+        for service in &all {
+            for (key, label) in without_one_label(service.host) {
+                almost.entry(key).or_default().push(label);
+            }
+        }
+        let wildcards = all.iter().copied().filter(|service| service.host.starts_with('*')).collect();
+        Self { all, wildcards, almost }
+    }
+
+    /// A host of the registry that differs from `host` by a slip in one label.
+    fn meant(&self, host: &str) -> Option<String> {
+        without_one_label(host).into_iter().find_map(|((index, rest), label)| {
+            // Short ones are more often names of a series than slips.
+            let others = self.almost.get(&(index, rest)).filter(|_| label.len() >= 5)?;
+            let meant = nearest(label, others.iter().copied())?;
+            let mut labels: Vec<&str> = host.split('.').collect();
+            *labels.get_mut(index)? = meant;
+            Some(labels.join("."))
+        })
+    }
+}
+
+fn without_one_label(host: &str) -> Vec<((usize, String), &str)> {
+    let labels: Vec<&str> = host.split('.').collect();
+    let without = |index: usize| {
+        let others = labels.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, label)| *label);
+        others.collect::<Vec<_>>().join(".")
+    };
+    labels.iter().enumerate().map(|(index, label)| ((index, without(index)), *label)).collect()
+}
+
+/// VH-06, VH-15 to VH-18.
+fn unregistered(
+    context: &Context<'_>,
+    known: &Known<'_>,
+    service: &VirtualService,
+    host: &Spanned<String>,
+    full: &str,
+) -> Option<Diagnostic> {
+    let options = context.options;
+    let is_wildcard = full.starts_with('*');
+    let about = |severity: Severity, message: String| {
+        let mut diagnostic = Diagnostic::note("host-not-in-registry", message);
+        diagnostic.severity = severity;
+        diagnostic.resource(service.meta.title()).at(host.span)
+    };
+    if is_wildcard && known.all.iter().any(|service| overlaps(full, service.host)) {
+        return None;
+    }
+    if let Some(wider) = known.wildcards.iter().find(|service| covers(service.host, full)) {
+        let others: Vec<u16> =
+            wider.ports.keys().copied().filter(|port| *port != 80 && wider.is_http_on(*port)).collect();
+        // In profile standalone the rules count wherever the wildcard is served.
+        return (options.profile == Profile::Istio && !others.is_empty()).then(|| {
+            about(
+                Severity::Warning,
+                format!(
+                    "the registry has `{full}` only below `{}`: Istio asks these rules on port 80 alone, and not on {}",
+                    wider.host,
+                    listed(others)
+                ),
+            )
+            .also("the wildcard stands at", wider.meta().name.span)
+            .rule("VH-18")
+            .help("add a ServiceEntry for the host itself")
+        });
+    }
+    if let Some(meant) = known.meant(full) {
+        return Some(
+            about(Severity::Warning, format!("the registry has no host `{full}`, but `{meant}`"))
+                .rule("VH-15")
+                .help(format!("write `{meant}` if that is meant; otherwise add a ServiceEntry for `{full}`")),
+        );
+    }
+    if is_wildcard && options.profile == Profile::Standalone && !options.allow_unregistered_wildcards {
+        return Some(
+            about(
+                Severity::Warning,
+                format!(
+                    "the registry has no host below `{full}`, so that requests for such names are refused"
+                ),
+            )
+            .rule("VH-16")
+            .help(
+                "add a ServiceEntry for the hosts, or serve all names with `--allow-unregistered-wildcards`",
+            ),
+        );
+    }
+    let message = match options.profile {
+        Profile::Standalone => {
+            format!("the registry has no host `{full}`: these rules alone say where its requests go")
+        }
+        Profile::Istio => {
+            format!("the registry has no host `{full}`: Istio asks these rules on port 80 alone")
+        }
+    };
+    Some(
+        about(Severity::Note, message)
+            .rule("VH-15")
+            .help("leave it so if the name is made up for these rules; otherwise add a ServiceEntry for it"),
+    )
+}
+
+/// HTTP rules say nothing about connections that the proxy passes through (SE-P-04).
+fn on_tls_ports(
+    context: &Context<'_>,
+    service: &VirtualService,
+    host: &Spanned<String>,
+    registered: &Service<'_>,
+    out: &mut Diagnostics,
+) {
+    let tls = |port: u16| {
+        registered.ports.get(&port).is_some_and(|port| port.protocol.class() == ProtocolClass::Tls)
+    };
+    let about = |diagnostic: Diagnostic| {
+        diagnostic
+            .resource(service.meta.title())
+            .also(format!("`{}` is registered at", registered.host), registered.meta().name.span)
+            .rule("VS-HOST-06")
+            .help(format!(
+                "to have them apply, let clients send plaintext: give the host a port 80 with `protocol: HTTP` and \
+                 `targetPort: {}`, and a DestinationRule with `tls.mode: SIMPLE`; to route by server name, write `tls` \
+                 rules",
+                registered.ports.keys().copied().find(|port| tls(*port)).unwrap_or(443)
+            ))
+    };
+    let mut only_by_port = false;
+    for entry in service.http.iter().flat_map(|http| &http.matches) {
+        if let Some(port) = entry.port.as_ref().filter(|port| tls(port.value)) {
+            only_by_port = true;
+            out.push(about(
+                Diagnostic::warning(
+                    "http-rules-on-tls-port",
+                    format!(
+                        "port {} of `{}` carries TLS, which is passed through by its server name: this condition is \
+                         never met",
+                        port.value, registered.host
+                    ),
+                )
+                .at(port.span),
+            ));
+        }
+    }
+    let Some(ports) = registered.only_tls_ports().filter(|_| !only_by_port) else { return };
+    // There plaintext for the host comes to these rules on any port (design, section 3).
+    let originates = ports.iter().any(|port| {
+        let tls = context.rules.policy(registered, *port, "").tls;
+        tls.is_some_and(|tls| tls.mode.value != crate::resource::destination_rule::TlsMode::Disable)
+    });
+    if context.options.profile == Profile::Standalone && (originates || context.options.originate_tls) {
+        return;
+    }
+    let ports = listed(ports);
+    out.push(about(
+        Diagnostic::warning(
+            "http-rules-on-tls-port",
+            format!(
+                "`{}` has nothing but TLS, on port {ports}, which is passed through by its server name: these HTTP rules \
+                 see none of it",
+                registered.host
+            ),
+        )
+        .at(host.span),
+    ));
+}

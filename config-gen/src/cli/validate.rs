@@ -1,0 +1,78 @@
+//! `config-gen validate`: findings in several forms.
+
+use std::io::IsTerminal as _;
+
+use super::arguments::{Color, Validate};
+use super::{Status, UNREADABLE, complain, print, read_resources};
+use crate::analysis::messages::{self, Message};
+use crate::analysis::report::{Format, Report};
+use crate::analysis::{Suppression, analyze};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::schema::suggest::nearest;
+
+pub(super) fn run(arguments: &Validate) -> Status {
+    if let Some(code) = &arguments.explain {
+        return explain(code);
+    }
+    let read = read_resources(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning);
+    let (read, mesh) = match read {
+        Ok(read) => read,
+        Err(status) => return status,
+    };
+    let options = mesh.options(arguments.meaning.options(arguments.profile), &read);
+    let found = analyze(&read, &options);
+    let all = found.len();
+    let mut kept = Diagnostics::new();
+    let hidden =
+        |finding: &Diagnostic| arguments.suppress.iter().any(|one: &Suppression| one.suppresses(finding));
+    kept.extend(found.into_iter().filter(|finding| !hidden(finding)));
+    let report = Report { suppressed: all - kept.len(), ..Report::new(&kept, &read.sources, &options) };
+    let colour = arguments.format == Format::Text && has_colours(arguments.color);
+    if let Err(status) = print(&report.render(arguments.format, colour)) {
+        return status;
+    }
+    eprintln!("{}", report.summary());
+    if kept.iter().any(|finding| UNREADABLE.contains(&finding.code)) {
+        return Status::Unreadable;
+    }
+    // Errors come first in the order of severities.
+    if kept.iter().any(|finding| finding.severity <= arguments.fail_on) {
+        Status::Findings
+    } else {
+        Status::Done
+    }
+}
+
+/// See <https://no-color.org>.
+fn has_colours(color: Color) -> bool {
+    let refused = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => !refused() && std::io::stdout().is_terminal(),
+    }
+}
+
+fn explain(code: &str) -> Status {
+    let found =
+        messages::find(code).or_else(|| messages::all().find(|message| message.istio.contains(&code)));
+    let Some(message) = found else {
+        let meant = nearest(code, messages::all().map(|message| message.code));
+        let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        complain(&format!("there is no code `{code}`{meant}"));
+        return Status::Usage;
+    };
+    match print(&about(message)) {
+        Ok(()) => Status::Done,
+        Err(status) => status,
+    }
+}
+
+fn about(message: &Message) -> String {
+    let Message { code, severity, title, why, way_out, istio } = message;
+    let istio = if istio.is_empty() { String::new() } else { format!(" (Istio: {})", istio.join(", ")) };
+    format!(
+        "{severity}[{code}]: {title}{istio}\n\n{why}\n\nWay out: {way_out}.\nExamples: docs/{}\n",
+        message.page()
+    )
+}
