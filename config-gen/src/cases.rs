@@ -10,6 +10,7 @@ mod generated;
 mod message;
 mod options;
 mod outcome;
+mod proxied;
 mod read;
 mod run;
 mod setup;
@@ -62,12 +63,23 @@ pub struct Test {
     pub request: Option<Request>,
     /// The client speaks TLS, with this server name.
     pub tls: Option<String>,
+    /// It goes by the explicit proxy.
+    pub by_proxy: Option<ByProxy>,
     /// What the upstream answers.
     pub upstream: UpstreamReply,
     /// What is to happen.
     pub expect: Expectations,
     /// Why the test fails for the time being; then passing counts as a failure.
     pub known_failure: Option<String>,
+}
+
+/// How a request goes by the explicit proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ByProxy {
+    /// With the whole URL, which has this host and port.
+    Absolute(Vec<u8>),
+    /// In a tunnel to this host and port.
+    Tunnel(Vec<u8>),
 }
 
 /// A row of the specification that a test shows.

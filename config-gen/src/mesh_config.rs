@@ -198,8 +198,8 @@ impl MeshConfig {
         if let Some(timeout) = &self.connect_timeout {
             options.envoy.connect_timeout.clone_from(timeout);
         }
-        if let Some(rate) = &self.dns_refresh_rate {
-            options.envoy.dns_refresh_rate.clone_from(rate);
+        if self.dns_refresh_rate.is_some() {
+            options.envoy.dns_refresh_rate.clone_from(&self.dns_refresh_rate);
         }
         options.mesh.clone_from(&self.clusters);
         options.envoy.tls_defaults.clone_from(&self.tls_defaults);

@@ -206,8 +206,9 @@ pub struct EnvoyOptions {
     pub dns_family: DnsFamily,
     /// Longest time that a connection may take to be made (DEF-08), as `10s`.
     pub connect_timeout: String,
-    /// How often a name is resolved again whose answer has no time to live (SE-R-06).
-    pub dns_refresh_rate: String,
+    /// How often a name is resolved again whose answer has no time to live (SE-R-06), as `60s`. Default:
+    /// `60s`, and `5s` for names that share a cluster.
+    pub dns_refresh_rate: Option<String>,
     /// PEM file with the certificate authorities that upstream certificates are checked
     /// against (DR-TLS-09), as Envoy finds it.
     pub ca_bundle: String,
@@ -245,7 +246,7 @@ impl Default for EnvoyOptions {
             dns_resolvers: Vec::new(),
             dns_family: DnsFamily::default(),
             connect_timeout: "10s".to_owned(),
-            dns_refresh_rate: "60s".to_owned(),
+            dns_refresh_rate: None,
             ca_bundle: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
             tls_defaults: TlsDefaults::default(),
             module: "portolan.wasm".to_owned(),

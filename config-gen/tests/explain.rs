@@ -59,7 +59,8 @@ fn group_is_explained(group: &Group<'_>) -> usize {
     let Ok(plan) = prepared.plan() else { return 0 };
     let mut explained = 0;
     for (test, _) in tests {
-        let Some(request) = test.request.as_ref().filter(|_| test.tls.is_none()) else { continue };
+        let plain = test.tls.is_none() && test.by_proxy.is_none();
+        let Some(request) = test.request.as_ref().filter(|_| plain) else { continue };
         let config = plan.proxy_config(&prepared.options);
         let explainer =
             Explainer::new(config, Some((plan, &prepared.options)), Some(request.random)).unwrap();

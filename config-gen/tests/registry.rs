@@ -1345,8 +1345,8 @@ fn a_mesh_config_is_read_whole() {
     assert_eq!(options.root_namespace, "mesh");
     // DEF-08, SE-R-06
     assert_eq!(
-        (options.envoy.connect_timeout.as_str(), options.envoy.dns_refresh_rate.as_str()),
-        ("2.500s", "300s")
+        (options.envoy.connect_timeout.as_str(), options.envoy.dns_refresh_rate.as_deref()),
+        ("2.500s", Some("300s"))
     );
     // As `kubectl get configmap istio -o yaml` has it.
     let indented: String = istio.lines().map(|line| format!("    {line}\n")).collect();

@@ -16,7 +16,7 @@ use config_gen::options::{Clusters, Options, OutboundPolicy, Profile};
 use config_gen::plan::{ACCEPTABLE, Plan};
 use config_gen::registry::is_exported_to;
 use config_gen::source::Sources;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The filter's word, which nothing else can write.
 const ROUTE_STATE: &str = "wasm.portolan.route";
@@ -124,8 +124,14 @@ fn check(name: &str, read: &Read, options: &Options, faults: &mut Vec<String>) -
     for (dedicated, _) in plan.shared.iter() {
         lock.cluster(dedicated, &BTreeSet::new());
     }
-    for cluster in lock.clusters.clone() {
-        lock.cluster(cluster, &shared);
+    let listeners = bootstrap["static_resources"]["listeners"].as_array().unwrap();
+    for cluster in clusters {
+        // Tunnels lead to a listener that is looked at as well.
+        let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
+        let inside = endpoint["envoy_internal_address"]["server_listener_name"].as_str();
+        if inside.is_none_or(|inside| listeners.iter().all(|listener| listener["name"] != inside)) {
+            lock.cluster(cluster["name"].as_str().unwrap(), &shared);
+        }
     }
     lock.visit(&bootstrap["static_resources"]["listeners"]);
     if lock.looked_at == 0 {
@@ -197,17 +203,23 @@ impl<'a> Lock<'a> {
         }
     }
 
-    /// Each route wants the filter's word and takes the cluster from it; the last one answers 503.
+    /// Each route wants the filter's word and takes the cluster from it; the last one answers 503, and so
+    /// does the last one for CONNECT, which no prefix matches.
     fn virtual_host(&mut self, host: &Value) {
         self.looked_at += 1;
         let routes = host["routes"].as_array().cloned().unwrap_or_default();
-        let Some((last, others)) = routes.split_last() else {
-            return self.fault("a virtual host without routes");
-        };
-        if last["direct_response"]["status"] != 503 || last["match"] != serde_json::json!({"prefix": "/"}) {
-            self.fault(format!("the last route doesn't answer 503 to all: {last}"));
+        let (connect, plain): (Vec<&Value>, Vec<&Value>) =
+            routes.iter().partition(|route| route["match"].get("connect_matcher").is_some());
+        if plain.is_empty() {
+            self.fault("a virtual host without routes");
         }
-        for route in others {
+        let ends = [(plain, json!({"prefix": "/"})), (connect, json!({"connect_matcher": {}}))];
+        for (last, all) in ends.iter().filter_map(|(routes, all)| Some((routes.last()?, all))) {
+            if last["direct_response"]["status"] != 503 || last["match"] != *all {
+                self.fault(format!("the last route doesn't answer 503 to all: {last}"));
+            }
+        }
+        for route in &routes {
             if route.get("direct_response").is_some() {
                 continue;
             }

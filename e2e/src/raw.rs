@@ -106,6 +106,37 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
     })
 }
 
+/// The same in a connection that is there already.
+pub fn exchange_on(stream: TcpStream, request: &[u8]) -> Result<Vec<u8>> {
+    let head = is_head(request);
+    transfer_on(stream, request, LIMIT, |bytes| matches!(Response::parse(bytes, false, head), Ok(Some(_))))
+}
+
+/// Asks a proxy for a tunnel; its answer, where there is none.
+pub fn tunnel(address: SocketAddr, target: &[u8]) -> Result<Result<TcpStream, Response>> {
+    let mut stream =
+        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(&[b"CONNECT ", target, b" HTTP/1.1\r\nHost: elsewhere\r\n\r\n"].concat())?;
+    let mut received = Vec::new();
+    loop {
+        // Byte by byte: what follows the head is for whoever has the tunnel.
+        let mut byte = [0];
+        if stream.read(&mut byte)? == 0 {
+            bail!("{address} closed the connection after {}", received.escape_ascii());
+        }
+        received.extend_from_slice(&byte);
+        if received.starts_with(b"HTTP/1.1 200 ") {
+            if received.ends_with(b"\r\n\r\n") {
+                return Ok(Ok(stream));
+            }
+        } else if let Some(response) = Response::parse(&received, false, false)? {
+            return Ok(Err(response));
+        }
+    }
+}
+
 /// Sends bytes, and reads to the end of the connection: for several requests in
 /// one go, the last of which says `connection: close`.
 pub fn exchange_to_end(address: SocketAddr, request: &[u8], limit: Duration) -> Result<Vec<u8>> {
@@ -212,10 +243,20 @@ fn transfer(
     limit: Duration,
     enough: impl Fn(&[u8]) -> bool,
 ) -> Result<Vec<u8>> {
-    let deadline = Instant::now() + limit;
-    let mut stream =
+    let stream =
         TcpStream::connect_timeout(&address, limit).with_context(|| format!("connect to {address}"))?;
     stream.set_nodelay(true)?;
+    transfer_on(stream, request, limit, enough)
+}
+
+fn transfer_on(
+    mut stream: TcpStream,
+    request: &[u8],
+    limit: Duration,
+    enough: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<u8>> {
+    let address = stream.peer_addr()?;
+    let deadline = Instant::now() + limit;
     stream.set_write_timeout(Some(limit))?;
     // A peer may refuse a request before it has read all of it: what it answers
     // counts, not that the rest could not be written.

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,6 +12,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned};
 
 use crate::raw::{LIMIT, Response};
+
+/// How long the other side may take to end a connection.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Sends a request with this server name, and reads one response; none if the connection was
 /// closed before, or the other side speaks no TLS.
@@ -45,6 +49,11 @@ pub fn request_on(stream: TcpStream, server_name: &str, request: &[u8]) -> Resul
             Err(_) => closed = true,
         }
     }
+    // The other side ends first. Tunnels whose client is gone when the last bytes come stay open in
+    // Envoy 1.36 (envoyproxy/envoy#43976).
+    stream.conn.send_close_notify();
+    stream.sock.set_read_timeout(Some(GOODBYE))?;
+    while !closed && stream.flush().is_ok() && matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
     if received.is_empty() { Ok(None) } else { Response::parse(&received, closed, false) }
 }
 

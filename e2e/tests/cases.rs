@@ -156,7 +156,9 @@ fn setup(version: &str, group: &Group<'_>, scratch: &Scratch) -> Result<Setup> {
         .log_level("warning")
         .option("--profile", group.profile.to_string())
         .option("--report", report_path(scratch));
-    if given.ports.is_empty() {
+    if given.explicit_proxy {
+        setup = setup.option("--explicit-proxy", "127.0.0.1:0");
+    } else if given.ports.is_empty() {
         setup = setup.option("--listen", "80=127.0.0.1:0").option("--listen", "443=127.0.0.1:0");
     }
     for option in &given.options {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::generated::ABOUT;
 use super::options::CaseOptions;
 use super::{
-    CaseFile, EngineKind, Expect, Expectations, Lines, Request, Retries, RetryPolicy, Rule, Setup, Test,
-    UpstreamReply, WantedEffects, WantedFinding, WantedLines, WantedOutput,
+    ByProxy, CaseFile, EngineKind, Expect, Expectations, Lines, Request, Retries, RetryPolicy, Rule, Setup,
+    Test, UpstreamReply, WantedEffects, WantedFinding, WantedLines, WantedOutput,
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::input::node::{Node, Value};
@@ -124,7 +124,15 @@ impl Reader<'_> {
         let mut files = file.map(|file| file.files.clone()).unwrap_or_default();
         let more = node.get("files").map(|list| self.texts(list)).unwrap_or_default();
         files.extend(more.iter().map(|path| folder.join(path)));
-        Some(Setup { options, resources, mesh_config, files, ports: BTreeSet::new(), parsed })
+        Some(Setup {
+            options,
+            resources,
+            mesh_config,
+            files,
+            ports: BTreeSet::new(),
+            explicit_proxy: false,
+            parsed,
+        })
     }
 
     /// The text, moved down to the line it stands on in the file.
@@ -165,15 +173,20 @@ impl Reader<'_> {
         } else {
             0
         };
-        let (request, tls) = match node.get("request") {
+        let (request, tls, by_proxy) = match node.get("request") {
             Some(request) => {
+                let by_proxy = self.by_proxy(request)?;
                 let (request, tls) = self.request(request)?;
                 if let Some(setup) = setups.get_mut(setup) {
-                    setup.ports.insert(request.port);
+                    if by_proxy.is_some() {
+                        setup.explicit_proxy = true;
+                    } else {
+                        setup.ports.insert(request.port);
+                    }
                 }
-                (Some(request), tls)
+                (Some(request), tls, by_proxy)
             }
-            None => (None, None),
+            None => (None, None, None),
         };
         let draws = node.get("request").and_then(|request| request.get("random"));
         if let Some(random) = draws.filter(|_| !matches!(only, Some((EngineKind::Native, _)))) {
@@ -202,7 +215,7 @@ impl Reader<'_> {
         };
         let name = self.required_text(node, "name")?;
         let line = node.span.line;
-        Some(Test { name, line, rules, only, setup, request, tls, upstream, expect, known_failure })
+        Some(Test { name, line, rules, only, setup, request, tls, by_proxy, upstream, expect, known_failure })
     }
 
     fn rules(&mut self, node: &Node) -> Vec<Rule> {
@@ -272,7 +285,7 @@ impl Reader<'_> {
 
     /// The request; and its host, if the client speaks TLS.
     fn request(&mut self, node: &Node) -> Option<(Request, Option<String>)> {
-        self.object(node, &["url", "authority", "method", "port", "headers", "random"])?;
+        self.object(node, &["url", "authority", "method", "port", "headers", "random", "proxy", "connect"])?;
         let url_node = self.required(node, "url")?;
         let url = self.bytes(url_node)?;
         let (rest, tls) = match (url.strip_prefix(b"http://"), url.strip_prefix(b"https://")) {
@@ -315,6 +328,32 @@ impl Reader<'_> {
             None => 0,
         };
         Some((Request { port, method, authority, path, headers, by_tls: false, random }, tls))
+    }
+
+    /// How it goes by the explicit proxy, if it does.
+    fn by_proxy(&mut self, node: &Node) -> Option<Option<ByProxy>> {
+        let (proxy, connect) = (node.get("proxy"), node.get("connect"));
+        for field in ["proxy", "connect"].into_iter().filter_map(|name| node.get(name)) {
+            if let (Some(_), Some(_)) = (proxy, connect) {
+                self.error(field.span, "`proxy` and `connect` exclude each other");
+            }
+            if node.get("port").is_some() {
+                self.error(field.span, "the explicit proxy has no `port` of its own");
+            }
+        }
+        if let Some(target) = connect {
+            return Some(Some(ByProxy::Tunnel(self.bytes(target)?)));
+        }
+        let Some(proxy) = proxy else { return Some(None) };
+        let url = self.required(node, "url")?;
+        let url = self.bytes(url)?;
+        let rest = url.strip_prefix(b"http://").filter(|_| proxy.as_bool() == Some(true));
+        let Some(rest) = rest else {
+            self.error(proxy.span, "`proxy` can only be `true`, and beside `http://`");
+            return None;
+        };
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+        Some(Some(ByProxy::Absolute(rest.iter().take(end).copied().collect())))
     }
 
     /// Name to value, or to a list of values: a line for each.

@@ -11,6 +11,7 @@ use portolan_engine::{
 use super::effects::{self, Headers, Lines};
 use super::message::Response;
 use super::outcome::Report;
+use super::proxied::Proxied;
 use super::{
     CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
     UpstreamReply,
@@ -84,7 +85,7 @@ impl Prepared {
         self.planned().map(|(plan, _)| plan)
     }
 
-    fn planned(&self) -> Result<&(Plan, Engine), &str> {
+    pub(super) fn planned(&self) -> Result<&(Plan, Engine), &str> {
         self.planned.as_ref().map_err(String::as_str)
     }
 
@@ -123,6 +124,10 @@ impl Prepared {
     ///
     /// What is wrong with the resources, ready to print.
     pub fn is_untold(&self, test: &Test, request: &Request) -> Result<bool, &str> {
+        if let Some(way) = &test.by_proxy {
+            let passed = self.proxied(test, request, way)?.is_passed();
+            return Ok(passed && test.tls.is_some());
+        }
         Ok(self.connection(self.plan()?, test, request).is_some())
     }
 
@@ -144,6 +149,13 @@ impl Prepared {
     /// What is wrong with the resources, ready to print.
     pub fn decide(&self, test: &Test, request: &Request) -> Result<(Seen, String), &str> {
         let (plan, engine) = self.planned()?;
+        if let Some(way) = &test.by_proxy {
+            let request = match self.proxied(test, request, way)? {
+                Proxied::Seen(seen, why) => return Ok((*seen, why)),
+                Proxied::Request(request) => request,
+            };
+            return Ok(received_and_decided(plan, engine, test, &request));
+        }
         let terminated = test.tls.as_ref().and_then(|host| explain::terminated(plan, host, request.port));
         let inside = terminated.map(|port| Request { port, by_tls: true, ..request.clone() });
         let chain = self.connection(plan, test, request);
@@ -157,23 +169,28 @@ impl Prepared {
             name_dedicated(&mut seen, plan);
             return Ok((seen, why));
         }
-        // What Envoy would refuse is for the engine alone.
-        let received = if test.runs_in(EngineKind::Envoy) { receive(request) } else { Ok(request.clone()) };
-        let received = match received {
-            Ok(received) => received,
-            Err(Refused { status, details }) => {
-                let reason = details.to_owned();
-                let seen = Seen::Answered { status, reason, body: String::new(), effects: Box::default() };
-                return Ok((seen, "refused before the filter".to_owned()));
-            }
-        };
-        let (mut seen, why) = decide(engine, &received, &test.upstream, &mut NoTrace);
-        if let Seen::Forwarded { effects, .. } = &mut seen {
-            effects::add_profile(effects, plan);
-        }
-        name_dedicated(&mut seen, plan);
-        Ok((seen, why))
+        Ok(received_and_decided(plan, engine, test, request))
     }
+}
+
+/// What becomes of a request in plaintext, and which route decided that.
+fn received_and_decided(plan: &Plan, engine: &Engine, test: &Test, request: &Request) -> (Seen, String) {
+    // What Envoy would refuse is for the engine alone.
+    let received = if test.runs_in(EngineKind::Envoy) { receive(request) } else { Ok(request.clone()) };
+    let received = match received {
+        Ok(received) => received,
+        Err(Refused { status, details }) => {
+            let reason = details.to_owned();
+            let seen = Seen::Answered { status, reason, body: String::new(), effects: Box::default() };
+            return (seen, "refused before the filter".to_owned());
+        }
+    };
+    let (mut seen, why) = decide(engine, &received, &test.upstream, &mut NoTrace);
+    if let Seen::Forwarded { effects, .. } = &mut seen {
+        effects::add_profile(effects, plan);
+    }
+    name_dedicated(&mut seen, plan);
+    (seen, why)
 }
 
 /// How many connections of ten thousand go where.
@@ -184,7 +201,7 @@ fn shares_of(chain: &Chain) -> BTreeMap<String, usize> {
 
 /// Names the cluster that the service would have of its own, where it shares one: what a test
 /// expects doesn't depend on how many services there are.
-fn name_dedicated(seen: &mut Seen, plan: &Plan) {
+pub(super) fn name_dedicated(seen: &mut Seen, plan: &Plan) {
     let Seen::Forwarded { cluster: Some(cluster), dials: Some(dials), .. } = seen else { return };
     let dialled = dials.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let dedicated = dialled.and_then(|(host, port)| plan.shared.dedicated(cluster, host, port));
@@ -194,21 +211,28 @@ fn name_dedicated(seen: &mut Seen, plan: &Plan) {
 }
 
 /// What becomes of a connection that is passed through: none of its bytes are touched.
-fn of_connection(request: &Request, chain: &Chain) -> Seen {
+pub(super) fn of_connection(request: &Request, chain: &Chain) -> Seen {
     let (cluster, dials) = match chain {
         Chain::Registered(chain) if chain.cluster_missing => return Seen::Closed,
         Chain::Closed { .. } | Chain::NotTls | Chain::NotHttp | Chain::NoHttp => return Seen::Closed,
         Chain::Registered(chain) => (&chain.cluster, chain.dials.clone()),
         Chain::Unregistered { cluster, dials } => (cluster, Some(dials.clone())),
     };
-    Seen::Forwarded {
-        cluster: Some(cluster.clone()),
-        authority: request.authority.clone(),
-        path: request.path.clone(),
-        dials,
-        status: None,
-        headers: Some(Headers { lines: request.headers.clone(), all: true }),
-        effects: Box::default(),
+    Seen::passed(request, Some(cluster.clone()), dials)
+}
+
+impl Seen {
+    /// Bytes that are passed on as they are.
+    pub(super) fn passed(request: &Request, cluster: Option<String>, dials: Option<String>) -> Self {
+        Self::Forwarded {
+            cluster,
+            authority: request.authority.clone(),
+            path: request.path.clone(),
+            dials,
+            status: None,
+            headers: Some(Headers { lines: request.headers.clone(), all: true }),
+            effects: Box::default(),
+        }
     }
 }
 
@@ -271,7 +295,7 @@ fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forwa
     }
 }
 
-fn answered(request: &Request, reply: &LocalReply<'_>) -> Seen {
+pub(super) fn answered(request: &Request, reply: &LocalReply<'_>) -> Seen {
     let grpc = request.headers.iter().any(|(name, value)| {
         name == "content-type" && (value == b"application/grpc" || value.starts_with(b"application/grpc+"))
     });

@@ -22,6 +22,8 @@ pub struct Setup {
     pub files: Vec<PathBuf>,
     /// The listener ports that its tests use.
     pub ports: BTreeSet<u16>,
+    /// One of its tests goes by the explicit proxy.
+    pub explicit_proxy: bool,
     pub(super) parsed: CaseOptions,
 }
 
@@ -42,7 +44,10 @@ impl Setup {
     /// The options in force in `profile`.
     pub fn options(&self, profile: Profile) -> Options {
         let mut options = self.parsed.meaning.options(profile);
-        if !self.ports.is_empty() {
+        if self.explicit_proxy {
+            options.envoy.explicit_proxy = Some(([127, 0, 0, 1], 0).into());
+        }
+        if !self.ports.is_empty() || self.explicit_proxy {
             // A test names the port that clients mean; where Envoy listens is for the runner.
             let listen = |port: &u16| Listen { port: *port, address: ([127, 0, 0, 1], 0).into() };
             options.envoy.listeners = self.ports.iter().map(listen).collect();

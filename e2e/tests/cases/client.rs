@@ -4,11 +4,10 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use config_gen::cases::{Effects, Expect, Headers, Request, Seen, Test, UpstreamReply};
+use config_gen::cases::{ByProxy, Effects, Expect, Headers, Request, Seen, Test, UpstreamReply};
 use portolan_e2e::process::poll;
 use portolan_e2e::raw::{self, Head, Response};
 use portolan_e2e::{Portolan, tls_client};
@@ -38,7 +37,8 @@ impl<'a> Client<'a> {
 
     /// Sends the request of `test`; what came of it, and Envoy's own words.
     ///
-    /// Where it is `untold`, its connection has a line in the log and the request has none.
+    /// Where it is `untold`, its connection has a line in the log and the request has none; but for the
+    /// CONNECT of a tunnel that was refused.
     pub(crate) fn send(
         &mut self,
         test: &Test,
@@ -47,11 +47,30 @@ impl<'a> Client<'a> {
         untold: bool,
     ) -> Result<(Seen, String)> {
         self.world.begin(&test.upstream);
-        let address = self.portolan.listener(request.port)?;
+        let address = match test.by_proxy {
+            Some(_) => self.portolan.envoy.listener_addr("explicit_proxy")?,
+            None => self.portolan.listener(request.port)?,
+        };
         let start = Instant::now();
-        let response = match &test.tls {
-            Some(name) => tls_client::request(address, name, &bytes(request))?,
-            None => exchange(address, request)?,
+        let mut tunnel_refused = false;
+        let response = match (&test.by_proxy, &test.tls) {
+            (Some(ByProxy::Tunnel(target)), tls) => match raw::tunnel(address, target)? {
+                Ok(stream) => match tls {
+                    Some(name) => tls_client::request_on(stream, name, &bytes(request))?,
+                    None => answer(raw::exchange_on(stream, &bytes(request)), request)?,
+                },
+                Err(refused) => {
+                    tunnel_refused = true;
+                    Some(refused)
+                }
+            },
+            (Some(ByProxy::Absolute(host)), _) => {
+                let url = [b"http://", host.as_slice(), &request.path].concat();
+                let sent = Request { path: url, ..request.clone() };
+                answer(raw::exchange(address, &bytes(&sent)), request)?
+            }
+            (None, Some(name)) => tls_client::request(address, name, &bytes(request))?,
+            (None, None) => answer(raw::exchange(address, &bytes(request)), request)?,
         };
         let elapsed = start.elapsed();
         let Some(response) = response else { return Ok((Seen::Closed, String::new())) };
@@ -61,8 +80,8 @@ impl<'a> Client<'a> {
             let seen = Seen::Answered { status, reason: String::new(), body, effects: Box::default() };
             return Ok((seen, String::new()));
         }
-        let line =
-            if untold { self.connections(1)?.pop() } else { self.lines(1)?.pop() }.context("no line")?;
+        let line = if untold && !tunnel_refused { self.connections(1)?.pop() } else { self.lines(1)?.pop() }
+            .context("no line")?;
         let seen = self.seen(test, request, expect, &response, elapsed, &line)?;
         Ok((seen, format!("access log: {line}")))
     }
@@ -156,7 +175,7 @@ impl<'a> Client<'a> {
             for _ in 0..MANY {
                 match &test.tls {
                     Some(name) => tls_client::request(address, name, &bytes(request))?,
-                    None => exchange(address, request)?,
+                    None => answer(raw::exchange(address, &bytes(request)), request)?,
                 };
             }
             self.connections(MANY)?
@@ -183,7 +202,7 @@ impl<'a> Client<'a> {
         let read = self.read.get();
         let found = poll(PATIENCE, || {
             let mut lines = self.portolan.access_log();
-            lines.retain(|line| line.get("method").is_some());
+            lines.retain(|line| line.get("method").is_some() && !is_looked_into(line));
             let new = lines.split_off(read.min(lines.len()));
             (new.len() >= count).then_some(new)
         });
@@ -215,6 +234,11 @@ impl<'a> Client<'a> {
     }
 }
 
+/// About a tunnel, of which what is inside has lines of its own.
+fn is_looked_into(line: &Value) -> bool {
+    line["upstream_cluster"].as_str().is_some_and(|cluster| cluster.starts_with("tunnel_"))
+}
+
 fn headers(response: &Response) -> Headers {
     let name = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
     let lines = response.headers.iter().map(|(key, value)| (name(key), value.clone())).collect();
@@ -228,9 +252,9 @@ fn bytes(request: &Request) -> Vec<u8> {
         .finish()
 }
 
-/// One request on a connection of its own; none if it was closed without an answer.
-fn exchange(address: SocketAddr, request: &Request) -> Result<Option<Response>> {
-    let bytes = match raw::exchange(address, &bytes(request)) {
+/// What came of `request`; none if the connection was closed without an answer.
+fn answer(received: Result<Vec<u8>>, request: &Request) -> Result<Option<Response>> {
+    let bytes = match received {
         Ok(bytes) => bytes,
         Err(error) => {
             let kind = error.root_cause().downcast_ref().map(std::io::Error::kind);

@@ -18,7 +18,7 @@ pub(super) fn dns(one_at_a_time: bool, family: &str, options: &EnvoyOptions) -> 
         "typed_config": {
             "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
             "dns_lookup_family": family,
-            "dns_refresh_rate": options.dns_refresh_rate,
+            "dns_refresh_rate": options.dns_refresh_rate.as_deref().unwrap_or("60s"),
             "dns_jitter": "0.1s",
             "respect_dns_ttl": true,
             "all_addresses_in_single_endpoint": one_at_a_time,
@@ -71,7 +71,7 @@ pub(super) fn registry_dns_cache(name: &str, hosts: usize, options: &EnvoyOption
         json!({
             // Of a name without addresses, or without an answer; those that it has are kept for their
             // time to live.
-            "dns_refresh_rate": "5s",
+            "dns_refresh_rate": options.dns_refresh_rate.as_deref().unwrap_or("5s"),
             "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "5s"},
             "dns_min_refresh_rate": "1s",
             "dns_cache_circuit_breaker": {"max_pending_requests": UNLIMITED},
