@@ -57,9 +57,10 @@ pub struct Diagnostic {
 }
 
 /// Codes of errors on what Istio accepts: what is not supported here, or too dangerous.
-const BY_CHOICE: [&str; 6] = [
+const BY_CHOICE: [&str; 7] = [
     "not-supported",
     "refused-kind",
+    "retired-kind",
     "unknown-kind",
     "partial-wildcard",
     "reserved-header",

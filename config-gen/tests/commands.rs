@@ -78,6 +78,91 @@ fn test_exit_status() {
 }
 
 #[test]
+fn validate_tells_people_and_programs() {
+    let one = |rest: &[&'static str]| [&["validate", "-f", "validate.yaml"], rest].concat();
+    let commands: [(&str, Vec<&str>); 11] = [
+        ("validate-text", one(&[])),
+        ("validate-istio", one(&["--profile", "istio", "--client-namespace", "shop"])),
+        ("validate-colour", one(&["--color", "always", "--suppress", "*=VirtualService/made-up.*"])),
+        ("validate-json", one(&["--format", "json"])),
+        ("validate-sarif", one(&["--format", "sarif"])),
+        ("validate-junit", one(&["--format", "junit"])),
+        ("validate-github", one(&["--format", "github"])),
+        ("validate-suppressed", one(&["--suppress", "IST0101", "--suppress", "r*=VirtualService files.*"])),
+        ("validate-nothing", vec!["validate", "-f", "webserver.yaml", "--suppress", "*"]),
+        ("validate-explain", vec!["validate", "--explain", "foreign-host"]),
+        ("validate-no-such-code", vec!["validate", "--explain", "foreign-hosts"]),
+    ];
+    let commands: Vec<(&str, &[&str])> =
+        commands.iter().map(|(name, arguments)| (*name, arguments.as_slice())).collect();
+    compare(&commands);
+}
+
+/// What the schemas of the two forms ask for.
+#[test]
+fn reports_are_well_formed() {
+    let (sarif, ..) = run(&["analyze", "-f", "validate.yaml", "--format", "sarif"]);
+    let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    let run_ = &sarif["runs"][0];
+    let driver = &run_["tool"]["driver"];
+    assert!(driver["name"].is_string());
+    let rules = driver["rules"].as_array().unwrap();
+    let results = run_["results"].as_array().unwrap();
+    assert!(!results.is_empty());
+    for rule in rules {
+        assert!(rule["id"].is_string() && rule["shortDescription"]["text"].is_string(), "{rule}");
+    }
+    for result in results {
+        assert!(result["message"]["text"].is_string(), "{result}");
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()), "{result}");
+        let rule = result["ruleIndex"].as_u64().unwrap() as usize;
+        assert_eq!(rules[rule]["id"], result["ruleId"]);
+        let locations = [&result["locations"], &result["relatedLocations"]];
+        for location in locations.into_iter().filter_map(serde_json::Value::as_array).flatten() {
+            let physical = &location["physicalLocation"];
+            assert_eq!(physical["artifactLocation"]["uri"], "validate.yaml");
+            let region = |name: &str| physical["region"][name].as_u64().unwrap();
+            assert!(region("startLine") >= 1 && region("startColumn") >= 1 && region("endColumn") >= 1);
+            assert!((region("startLine"), region("startColumn")) <= (region("endLine"), region("endColumn")));
+        }
+    }
+    let (junit, ..) = run(&["validate", "-f", "validate.yaml", "--format", "junit"]);
+    let document = roxmltree::Document::parse(&junit).unwrap();
+    let suites = document.root_element();
+    assert_eq!(suites.tag_name().name(), "testsuites");
+    let elements = |name: &'static str| suites.descendants().filter(move |node| node.has_tag_name(name));
+    let count = |name: &str| suites.attribute(name).unwrap().parse::<usize>().unwrap();
+    assert_eq!(count("tests"), elements("testcase").count());
+    assert_eq!(count("failures"), elements("failure").count());
+    assert_eq!(elements("testcase").count(), results.len());
+    for case in elements("testcase") {
+        assert!(case.attribute("name").is_some() && case.attribute("classname").is_some());
+    }
+}
+
+#[test]
+fn validate_exit_status() {
+    let status = |rest: &[&str]| run(&[&["validate", "-f", "validate.yaml"], rest].concat()).2;
+    let errors_out = ["--suppress", "IST0101"];
+    assert_eq!(status(&[]), 1);
+    assert_eq!(status(&errors_out), 0);
+    assert_eq!(status(&[&errors_out[..], &["--fail-on", "warning"]].concat()), 1);
+    assert_eq!(status(&["--suppress", "*", "--fail-on", "note"]), 0);
+    assert_eq!(status(&["--suppress", "no-such-code"]), 64);
+    assert_eq!(status(&["--format", "html"]), 64);
+    assert_eq!(run(&["validate"]).2, 64);
+    assert_eq!(run(&["validate", "-f", "missing.yaml"]).2, 2);
+}
+
+/// Colours are for terminals, and not for who has said that they don't want any.
+#[test]
+fn validate_has_no_colours_in_a_file() {
+    let (out, ..) = run(&["validate", "-f", "validate.yaml"]);
+    assert!(!out.contains('\u{1b}'));
+}
+
+#[test]
 fn explain_says_what_and_why() {
     let one = |rest: &[&'static str]| [&["explain", "-f", "webserver.yaml"], rest].concat();
     let commands: [(&str, Vec<&str>); 14] = [

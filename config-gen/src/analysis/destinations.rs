@@ -10,7 +10,8 @@ use crate::registry::{Origin, Service};
 use crate::resource::destination_rule::TlsMode;
 use crate::resource::service_entry::{Location, Protocol};
 use crate::resource::virtual_service::{Destination, HttpRoute};
-use crate::resource::{Meta, Spanned, VirtualService};
+use crate::resource::{DestinationRule, Meta, Spanned, VirtualService};
+use crate::source::Span;
 
 pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
     let written = Written::new(context);
@@ -25,7 +26,12 @@ pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
         for destination in all_destinations(service) {
             let host = expand(&destination.host, &service.meta.namespace);
             match context.registry.get(&host) {
-                Some(known) => without_port(service, destination, known, out),
+                Some(known) => {
+                    without_port(service, destination, known, out);
+                    if !is_for_client {
+                        out.extend(missing_part(context, service, destination, known));
+                    }
+                }
                 None if !told.insert(host.clone()) => {}
                 None => match written.get(&host) {
                     Some(owner) if is_for_client => {
@@ -79,6 +85,42 @@ fn unknown(service: &VirtualService, destination: &Destination, host: &str) -> D
     .at(destination.host.span)
     .rule("CL-09")
     .help("add a ServiceEntry for the host, or its Service")
+}
+
+/// The same for a port or subset that the host doesn't have.
+fn missing_part(
+    context: &Context<'_>,
+    service: &VirtualService,
+    destination: &Destination,
+    known: &Service<'_>,
+) -> Option<Diagnostic> {
+    let about = |place: Span, what: String, help: &str| {
+        Diagnostic::warning("unknown-destination", format!("{what}; whoever follows this rule gets 503"))
+            .resource(service.meta.title())
+            .at(place)
+            .rule("CL-09")
+            .help(help)
+    };
+    if let Some(port) = destination.port.as_ref().filter(|port| !known.ports.contains_key(&port.value)) {
+        let offered = listed(known.ports.keys());
+        return Some(about(
+            port.span,
+            format!("`{}` has no port {}", known.host, port.value),
+            &format!("set `port.number` to one of {offered}"),
+        ));
+    }
+    let subset = destination.subset.as_ref()?;
+    let has = |rule: &DestinationRule| {
+        covers(&expand(&rule.host, &rule.meta.namespace), known.host)
+            && rule.subsets.iter().any(|own| own.name.value == subset.value)
+    };
+    (!context.resources.destination_rules.iter().any(has)).then(|| {
+        about(
+            subset.span,
+            format!("no DestinationRule gives `{}` a subset `{}`", known.host, subset.value),
+            "add it under `subsets`, or leave `subset` out",
+        )
+    })
 }
 
 /// VIS-01

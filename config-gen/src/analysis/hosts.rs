@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{Context, listed};
+use super::{Context, all_destinations, listed};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::{covers, expand, overlaps};
 use crate::options::Profile;
@@ -147,6 +147,11 @@ fn unregistered(
             format!("the registry has no host `{full}`: Istio asks these rules on port 80 alone")
         }
     };
+    // That the service itself is missing is the graver news.
+    if all_destinations(service).any(|destination| expand(&destination.host, &service.meta.namespace) == full)
+    {
+        return None;
+    }
     Some(
         about(Severity::Note, message)
             .rule("VH-15")

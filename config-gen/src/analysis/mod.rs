@@ -8,6 +8,7 @@
 //! Every code has an entry in [`messages`], from which a page of the documentation is made.
 
 mod conflicts;
+mod deprecated;
 mod destinations;
 mod entries;
 mod gateways;
@@ -36,16 +37,30 @@ use crate::resource::virtual_service::Destination;
 use crate::resource::{Resources, VirtualService};
 use crate::scope::Scope;
 
-/// All findings on what was `read`, in the order of the text.
+/// Findings that are worth showing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Analysis {
+    /// In the order of the text.
+    pub findings: Diagnostics,
+    /// How many more somebody has chosen not to see.
+    pub suppressed: usize,
+}
+
+/// All findings on what was `read`, in the order of the text, as [`run`] gives them.
+pub fn analyze(read: &Read, options: &Options) -> Diagnostics {
+    run(read, options, &[]).findings
+}
+
+/// All findings on what was `read`, apart from those that `suppressions` leave out.
 ///
 /// They are judged for [`Options::profile`] and a client of [`Options::client_namespace`]. Where
 /// Envoy listens makes no difference: the client is taken to reach every port, as in a mesh, unless
 /// [`Options::gateway`] names a gateway. Findings that a resource's annotation suppresses are left
-/// out.
+/// out as well.
 ///
 /// Errors don't end it. What is missing only because of an error elsewhere is not reported as
 /// missing.
-pub fn analyze(read: &Read, options: &Options) -> Diagnostics {
+pub fn run(read: &Read, options: &Options, suppressions: &[Suppression]) -> Analysis {
     let options = &on_every_port(options);
     let resources = read.resources();
     let mut found = Diagnostics::new();
@@ -55,7 +70,7 @@ pub fn analyze(read: &Read, options: &Options) -> Diagnostics {
     let scope = Scope::new(&resources, options, told);
     let registry = Registry::build(&resources, &scope, options, told);
     let rules = DestinationRules::new(resources.destination_rules, &registry, options);
-    let context = Context { resources, options, registry: &registry, rules: &rules };
+    let context = Context { read, resources, options, registry: &registry, rules: &rules };
     hosts::check(&context, &mut found);
     destinations::check(&context, &mut found);
     unreachable::check(&context, &mut found);
@@ -65,15 +80,19 @@ pub fn analyze(read: &Read, options: &Options) -> Diagnostics {
     tls::check(&context, &mut found);
     conflicts::check(&context, &mut found);
     gateways::check(&context, &mut found);
+    deprecated::check(read, &mut found);
     let doubts = Doubts::new(&read.diagnostics);
     let found = found.into_iter().filter(|finding| !is_of_the_generator(finding, options));
     let found = found.map(|finding| read.locate(finding)).filter(|finding| !doubts.concern(finding));
     let annotated = suppress::Annotated::new(&resources);
-    let mut kept = Diagnostics::new();
+    let hidden = |finding: &Diagnostic| {
+        annotated.suppresses(finding) || suppressions.iter().any(|one| one.suppresses(finding))
+    };
     let all = read.diagnostics.iter().cloned().chain(found);
-    kept.extend(all.filter(|finding| !annotated.suppresses(finding)));
-    kept.sort();
-    kept
+    let (hidden, kept): (Vec<_>, Vec<_>) = all.partition(hidden);
+    let mut findings: Diagnostics = kept.into_iter().collect();
+    findings.sort();
+    Analysis { findings, suppressed: hidden.len() }
 }
 
 /// What is worth knowing for who generates something, and nothing about the resources.
@@ -142,6 +161,7 @@ fn on_every_port(options: &Options) -> Options {
 
 /// What the checks look at.
 struct Context<'a> {
+    read: &'a Read,
     resources: Resources<'a>,
     options: &'a Options,
     /// What the client sees.
@@ -161,6 +181,14 @@ impl<'a> Context<'a> {
     /// Those of them that the client sees.
     fn of_the_client(&self) -> impl Iterator<Item = &'a VirtualService> {
         self.of_the_mesh().filter(|service| self.is_visible(service))
+    }
+
+    /// Whether the input has an object of `kind`, of which nothing is read.
+    fn has_unread(&self, kind: &str) -> bool {
+        let refused = |finding: &Diagnostic| {
+            finding.resource.as_deref().is_some_and(|resource| resource.split(' ').next() == Some(kind))
+        };
+        self.read.ignored_objects.contains_key(kind) || self.read.diagnostics.iter().any(refused)
     }
 
     fn is_visible(&self, service: &VirtualService) -> bool {

@@ -4,10 +4,9 @@ use std::io::IsTerminal as _;
 
 use super::arguments::{Color, Validate};
 use super::{Status, UNREADABLE, complain, print, read_resources};
+use crate::analysis;
 use crate::analysis::messages::{self, Message};
 use crate::analysis::report::{Format, Report};
-use crate::analysis::{Suppression, analyze};
-use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::schema::suggest::nearest;
 
 pub(super) fn run(arguments: &Validate) -> Status {
@@ -20,23 +19,18 @@ pub(super) fn run(arguments: &Validate) -> Status {
         Err(status) => return status,
     };
     let options = mesh.options(arguments.meaning.options(arguments.profile), &read);
-    let found = analyze(&read, &options);
-    let all = found.len();
-    let mut kept = Diagnostics::new();
-    let hidden =
-        |finding: &Diagnostic| arguments.suppress.iter().any(|one: &Suppression| one.suppresses(finding));
-    kept.extend(found.into_iter().filter(|finding| !hidden(finding)));
-    let report = Report { suppressed: all - kept.len(), ..Report::new(&kept, &read.sources, &options) };
+    let analysis = analysis::run(&read, &options, &arguments.suppress);
+    let report = Report::new(&analysis, &read.sources, &options);
     let colour = arguments.format == Format::Text && has_colours(arguments.color);
     if let Err(status) = print(&report.render(arguments.format, colour)) {
         return status;
     }
     eprintln!("{}", report.summary());
-    if kept.iter().any(|finding| UNREADABLE.contains(&finding.code)) {
+    if analysis.findings.iter().any(|finding| UNREADABLE.contains(&finding.code)) {
         return Status::Unreadable;
     }
     // Errors come first in the order of severities.
-    if kept.iter().any(|finding| finding.severity <= arguments.fail_on) {
+    if analysis.findings.iter().any(|finding| finding.severity <= arguments.fail_on) {
         Status::Findings
     } else {
         Status::Done

@@ -193,6 +193,19 @@ impl Reader<'_> {
                     .help(format!("Istio's is `{}/v1`", known.group)),
             );
         }
+        if let Some(instead) = kinds::retired(object.group()) {
+            return self.push(
+                Diagnostic::error(
+                    "retired-kind",
+                    format!("Istio has dropped the kinds of `{}`, such as `{kind}`", object.group()),
+                )
+                .at(object.kind.span)
+                .resource(title)
+                .field("kind")
+                .rule("IST0002")
+                .help(format!("use {instead} instead; `--accept-ignored {kind}` leaves it out")),
+            );
+        }
         let names = kinds::KINDS.iter().map(|kind| kind.name);
         let message = if object.group().is_empty() {
             format!("the kind `{kind}` is not known")

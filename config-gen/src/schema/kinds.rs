@@ -192,6 +192,16 @@ pub(crate) fn translated_kind(name: &str) -> Option<&'static Kind> {
         .find(|kind| kind.name == name && !kind.group.is_empty() && kind.verdict == Verdict::Translated)
 }
 
+/// What took the place of a group that Istio has dropped.
+pub(crate) fn retired(group: &str) -> Option<&'static str> {
+    Some(match group {
+        "authentication.istio.io" => "PeerAuthentication and RequestAuthentication of `security.istio.io`",
+        "config.istio.io" => "Telemetry of `telemetry.istio.io`, and WasmPlugin of `extensions.istio.io`",
+        "rbac.istio.io" => "AuthorizationPolicy of `security.istio.io`",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

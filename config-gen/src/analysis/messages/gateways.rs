@@ -3,6 +3,12 @@
 use super::Message;
 
 pub(super) const MESSAGES: &[Message] = &[
+    Message::warning(
+        "claims-without-authentication",
+        "Rules for the claims of tokens that nobody verifies",
+        "Claims are known once a RequestAuthentication has verified the token. Without one the condition is never met.",
+        "add a RequestAuthentication for the workloads of the gateway",
+    ).istio(&["IST0149"]),
     Message::error(
         "conflicting-servers",
         "Servers of gateways that can't share a port",

@@ -52,6 +52,13 @@ pub(super) const MESSAGES: &[Message] = &[
         "take it out of the input, or accept the difference with `--accept-ignored KIND`",
     ),
     Message::error(
+        "retired-kind",
+        "A kind that Istio has dropped",
+        "No release of today knows it. What it said has no effect any more, and nobody complains.",
+        "write the resource that took its place",
+    )
+    .istio(&["IST0002"]),
+    Message::error(
         "unknown-kind",
         "A kind that nobody knows",
         "Most often it is misspelt. What is meant can't have any effect.",

@@ -38,7 +38,7 @@ pub(super) const MESSAGES: &[Message] = &[
         "An outdated field",
         "It still works, and will be gone some day.",
         "write the field that took its place",
-    ).istio(&["IST0002"]),
+    ).istio(&["IST0002", "IST0133"]),
     Message::warning(
         "destination-without-port",
         "A destination with several ports, and none is named",

@@ -6,6 +6,7 @@ mod junit;
 mod sarif;
 mod text;
 
+use super::Analysis;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::options::{Options, Profile};
 use crate::source::Sources;
@@ -42,9 +43,10 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// A report on what was found with these options.
-    pub fn new(findings: &'a Diagnostics, sources: &'a Sources, options: &'a Options) -> Self {
+    pub fn new(analysis: &'a Analysis, sources: &'a Sources, options: &'a Options) -> Self {
         let Options { profile, client_namespace, .. } = options;
-        Self { findings, sources, profile: *profile, client_namespace, suppressed: 0 }
+        let Analysis { findings, suppressed } = analysis;
+        Self { findings, sources, profile: *profile, client_namespace, suppressed: *suppressed }
     }
 
     /// The report in `format`; `colour` is for the text alone.
