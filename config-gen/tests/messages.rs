@@ -149,8 +149,22 @@ fn list() -> String {
     for Message { code, severity, title, istio, .. } in all {
         let _ = writeln!(out, "| [{code}]({code}.md) | {severity} | {title} | {} |", istio.join(", "));
     }
+    out.push_str(OUT_OF_REACH);
     out
 }
+
+const OUT_OF_REACH: &str = "
+## Out of reach
+
+What `istioctl analyze` finds by looking into a cluster, files don't tell:
+
+- Which pods there are. Subsets of a ServiceEntry are compared with its endpoints (IST0173: `empty-subset`); those of a
+  Kubernetes Service are taken as they are (`subset-approximated`). Neither selectors of gateways and Sidecars nor their
+  ports are compared with workloads.
+- Injection, webhooks, versions of proxies, and the state of the control plane.
+- CustomResourceDefinitions. Objects of kinds that Istio has dropped are found (IST0002: `retired-kind`).
+- Whether the RequestAuthentication that verifies a token is for the right gateway (IST0149): that there is one is enough.
+";
 
 #[test]
 fn every_code_has_an_example_that_fails_and_one_that_is_mended() {

@@ -19,11 +19,12 @@ fn without_address(entry: &ServiceEntry, out: &mut Diagnostics) {
         return;
     }
     for port in &entry.ports {
-        let (what, protocol) = match port.protocol.value {
-            Protocol::Tcp => ("TCP", "TLS or HTTP"),
-            // One that is none was reported.
-            Protocol::Unspecified if port.protocol.span == port.span => {
-                ("a port without protocol", "the protocol")
+        let (what, help) = match port.protocol.value {
+            Protocol::Tcp => {
+                ("TCP", "add `addresses`; or write `protocol: TLS` or `HTTP`, if clients speak that")
+            }
+            Protocol::Unspecified => {
+                ("a port without protocol", "write `protocol`, as `HTTP` or `TLS`; or add `addresses`")
             }
             _ => continue,
         };
@@ -39,7 +40,7 @@ fn without_address(entry: &ServiceEntry, out: &mut Diagnostics) {
             .resource(entry.meta.title())
             .at(port.span)
             .rule("VAL-SE-11")
-            .help(format!("add `addresses`, or name {protocol} as `protocol` if that is what clients speak")),
+            .help(help),
         );
     }
 }

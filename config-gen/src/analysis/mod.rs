@@ -114,6 +114,9 @@ const SAYS_THAT_SOMETHING_IS_MISSING: [&str; 5] = [
     "unknown-destination-rule-host",
 ];
 
+/// Codes that say what follows from a field that isn't there, or was refused.
+const SAYS_WHAT_IS_NOT_WRITTEN: [&str; 2] = ["location-omitted", "tcp-without-address"];
+
 /// Kinds that register hosts, or have subsets.
 const REGISTERING: [&str; 4] = ["ServiceEntry ", "Service ", "WorkloadEntry ", "DestinationRule "];
 
@@ -143,6 +146,7 @@ impl<'r> Doubts<'r> {
         let is_incomplete =
             || finding.resource.as_deref().is_some_and(|resource| self.incomplete.contains(resource));
         (self.less_is_registered && SAYS_THAT_SOMETHING_IS_MISSING.contains(&finding.code))
+            || (SAYS_WHAT_IS_NOT_WRITTEN.contains(&finding.code) && is_incomplete())
             || (finding.severity == Severity::Note && is_incomplete())
     }
 }
