@@ -1,9 +1,10 @@
 //! Hosts of VirtualServices: those that the registry doesn't have, and those whose ports HTTP rules
 //! say nothing about.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::slips::Slips;
 use super::{Context, all_destinations, listed};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::names::{covers, expand, overlaps};
@@ -11,14 +12,15 @@ use crate::options::Profile;
 use crate::registry::Service;
 use crate::resource::service_entry::ProtocolClass;
 use crate::resource::{Spanned, VirtualService};
-use crate::schema::suggest::nearest;
 
 pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
     if context.options.gateway.is_some() {
         // Which hosts a gateway serves, its servers say (GW-06).
         return;
     }
-    let known = Known::new(context);
+    let all: Vec<&Service<'_>> = context.registry.services().collect();
+    let wildcards = all.iter().copied().filter(|service| service.host.starts_with('*')).collect();
+    let known = Known { slips: Slips::new(all.iter().map(|service| service.host)), all, wildcards };
     // What `exportTo` hides was said.
     let hidden: HashSet<&str> = context
         .resources
@@ -43,43 +45,7 @@ pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
 struct Known<'a> {
     all: Vec<&'a Service<'a>>,
     wildcards: Vec<&'a Service<'a>>,
-    /// By the host with one label left out: which label that may be.
-    almost: HashMap<(usize, String), Vec<&'a str>>,
-}
-
-impl<'a> Known<'a> {
-    fn new(context: &Context<'a>) -> Self {
-        let all: Vec<&Service<'_>> = context.registry.services().collect();
-        let mut almost: HashMap<(usize, String), Vec<&str>> = HashMap::new();
-        for service in &all {
-            for (key, label) in without_one_label(service.host) {
-                almost.entry(key).or_default().push(label);
-            }
-        }
-        let wildcards = all.iter().copied().filter(|service| service.host.starts_with('*')).collect();
-        Self { all, wildcards, almost }
-    }
-
-    /// A host of the registry that differs from `host` by a slip in one label.
-    fn meant(&self, host: &str) -> Option<String> {
-        without_one_label(host).into_iter().find_map(|((index, rest), label)| {
-            // Short ones are more often names of a series than slips.
-            let others = self.almost.get(&(index, rest)).filter(|_| label.len() >= 5)?;
-            let meant = nearest(label, others.iter().copied())?;
-            let mut labels: Vec<&str> = host.split('.').collect();
-            *labels.get_mut(index)? = meant;
-            Some(labels.join("."))
-        })
-    }
-}
-
-fn without_one_label(host: &str) -> Vec<((usize, String), &str)> {
-    let labels: Vec<&str> = host.split('.').collect();
-    let without = |index: usize| {
-        let others = labels.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, label)| *label);
-        others.collect::<Vec<_>>().join(".")
-    };
-    labels.iter().enumerate().map(|(index, label)| ((index, without(index)), *label)).collect()
+    slips: Slips<'a>,
 }
 
 /// VH-06, VH-15 to VH-18.
@@ -118,7 +84,7 @@ fn unregistered(
             .help("add a ServiceEntry for the host itself")
         });
     }
-    if let Some(meant) = known.meant(full) {
+    if let Some(meant) = known.slips.meant(full) {
         return Some(
             about(Severity::Warning, format!("the registry has no host `{full}`, but `{meant}`"))
                 .rule("VH-15")

@@ -17,6 +17,7 @@ pub mod messages;
 mod regexes;
 pub mod report;
 mod rewrites;
+mod slips;
 mod suppress;
 mod tls;
 mod unreachable;
@@ -81,6 +82,7 @@ pub fn run(read: &Read, options: &Options, suppressions: &[Suppression]) -> Anal
     conflicts::check(&context, &mut found);
     gateways::check(&context, &mut found);
     deprecated::check(read, &mut found);
+    slips::suggest(&context, &mut found);
     let doubts = Doubts::new(&read.diagnostics);
     let found = found.into_iter().filter(|finding| !is_of_the_generator(finding, options));
     let found = found.map(|finding| read.locate(finding)).filter(|finding| !doubts.concern(finding));
