@@ -267,3 +267,19 @@ fn destinations_that_export_to_hides() {
     let private = service("v", "a.example.com", &to("a.example.com"), "exportTo: [shop]");
     finds("hidden-destination", &[], &format!("{hidden}{private}"));
 }
+
+/// SE-C-08
+#[test]
+fn protocols_that_differ_between_namespaces() {
+    let of = |namespace: &str, protocol: &str, exports: &str| {
+        let ports = format!("{{number: 80, name: http, protocol: {protocol}}}");
+        with_ports("a.example.com", &ports, &format!("{DNS}\n  addresses: [192.0.2.1]\n  {exports}"))
+            .replace("{name: eaxexamplexcom}", &format!("{{name: e, namespace: {namespace}}}"))
+    };
+    let code = "conflicting-protocol";
+    finds(code, BOTH, &format!("{}{}", of("a", "HTTP", ""), of("b", "TCP", "")));
+    finds(code, BOTH, &format!("{}{}", of("a", "HTTP", ""), of("b", "TCP", "exportTo: [c]")));
+    finds(code, &[], &format!("{}{}", of("a", "HTTP", ""), of("b", "http", "")));
+    finds(code, &[], &format!("{}{}", of("a", "HTTP", "exportTo: ['.']"), of("b", "TCP", "exportTo: ['.']")));
+    finds(code, &[], &format!("{}{}", of("a", "HTTP", ""), of("b", "TCP", "exportTo: ['~']")));
+}

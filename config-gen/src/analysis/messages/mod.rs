@@ -100,6 +100,8 @@ pub fn istio_codes(finding: &Diagnostic) -> &'static [&'static str] {
     let own = find(finding.code).map_or(&[] as &[_], |message| message.istio);
     let is_of_webhook = finding.rule.is_some_and(|rule| rule.starts_with("VAL-"));
     match finding.severity {
+        // Of the conflicts that this code is for, the one of protocols.
+        _ if finding.code == "conflicting-service-entries" && finding.rule != Some("SE-C-08") => &[],
         _ if !own.is_empty() => own,
         Severity::Error if is_of_webhook => &["IST0106"],
         Severity::Warning if is_of_webhook => &["IST0133"],

@@ -33,6 +33,12 @@ pub(super) const MESSAGES: &[Message] = &[
         "The definition of the older entry counts; what the other says of it has no effect.",
         "define the port once",
     ),
+    Message::warning(
+        "conflicting-protocol",
+        "A port with one protocol here and another there",
+        "Clients see the host from one of the entries, by their namespace, and listeners are made from all: what one takes for HTTP is bytes to the other.",
+        "give the port one protocol, or keep the entries apart by `exportTo`",
+    ).istio(&["IST0177"]),
     Message::error(
         "conflicting-service-entries",
         "Entries for one host that contradict each other",
