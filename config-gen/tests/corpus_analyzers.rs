@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use config_gen::analysis::{analyze, messages};
 use config_gen::diagnostic::{Diagnostic, Severity};
@@ -180,4 +181,28 @@ fn istio_and_we_find_the_same() {
     println!("{agree} of {rows} agree");
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(agree * 100 >= rows * ENOUGH, "{agree} of {rows}");
+}
+
+/// Whatever is found in the wild, the analysis comes to an end, and soon.
+#[test]
+fn every_file_is_analyzed() {
+    let Some(corpus) = corpus() else { return };
+    let (mut files, mut findings, mut longest) = (0, 0, (Duration::ZERO, PathBuf::new()));
+    for entry in fs::read_dir(&corpus).unwrap() {
+        let Ok(folder) = fs::read_dir(entry.unwrap().path()) else { continue };
+        for path in folder.map(|entry| entry.unwrap().path()) {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            for profile in [Profile::Standalone, Profile::Istio] {
+                let mut sources = Sources::new();
+                sources.add(path.display().to_string(), text.as_str());
+                let read = read(sources, &ReadOptions::default());
+                let start = Instant::now();
+                findings += analyze(&read, &Options { profile, ..Options::default() }).len();
+                longest = longest.max((start.elapsed(), path.clone()));
+            }
+            files += 1;
+        }
+    }
+    println!("{files} files, {findings} findings, at most {:?} ({})", longest.0, longest.1.display());
+    assert!(files > 0 && longest.0 < Duration::from_secs(2));
 }
