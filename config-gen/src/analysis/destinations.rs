@@ -6,7 +6,7 @@ use super::{Context, all_destinations, listed};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gateway::{self, MESH};
 use crate::names::{covers, expand};
-use crate::registry::{Origin, Service};
+use crate::registry::{Origin, Service, is_exported_to};
 use crate::resource::destination_rule::TlsMode;
 use crate::resource::service_entry::{Location, Protocol};
 use crate::resource::virtual_service::{Destination, HttpRoute};
@@ -14,7 +14,7 @@ use crate::resource::{DestinationRule, Meta, Spanned, VirtualService};
 use crate::source::Span;
 
 pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
-    let written = Written::new(context);
+    let written = written(context);
     let mut hides = HashSet::new();
     for service in context.resources.virtual_services {
         let is_for_client = service.hosts.is_empty()
@@ -32,16 +32,20 @@ pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
                         out.extend(missing_part(context, service, destination, known));
                     }
                 }
-                None if !told.insert(host.clone()) => {}
-                None => match written.get(&host) {
-                    Some(owner) if is_for_client => {
-                        hides.insert(destination.host.span);
-                        out.push(hidden(context, service, destination, &host, owner));
+                None => {
+                    let first = told.insert(host.clone());
+                    match written.get(host.as_str()) {
+                        Some(Some(owner)) if is_for_client => {
+                            hides.insert(destination.host.span);
+                            out.extend(first.then(|| hidden(context, service, destination, &host, owner)));
+                        }
+                        // The plan has looked at those that are for the client.
+                        None if !is_for_client => {
+                            out.extend(first.then(|| unknown(service, destination, &host)));
+                        }
+                        _ => {}
                     }
-                    // The plan has looked at those that are for the client.
-                    None if !is_for_client => out.push(unknown(service, destination, &host)),
-                    _ => {}
-                },
+                }
             }
         }
     }
@@ -57,22 +61,24 @@ pub(super) fn check(context: &Context<'_>, out: &mut Diagnostics) {
     }
 }
 
-/// Who registers a host, visible or not.
-struct Written<'a>(HashMap<&'a str, &'a Meta>);
-
-impl<'a> Written<'a> {
-    fn new(context: &Context<'a>) -> Self {
-        let entries = context.resources.service_entries.iter();
-        let of_entries =
-            entries.flat_map(|entry| entry.hosts.iter().map(|host| (host.value.as_str(), &entry.meta)));
-        let services = context.resources.kubernetes_services.iter();
-        let of_services = services.map(|service| (service.host.as_str(), &service.meta));
-        Self(of_entries.chain(of_services).collect())
+/// The hosts that are registered for anyone, each with its owner where `exportTo` hides all of them
+/// from the client.
+fn written<'a>(context: &Context<'a>) -> HashMap<&'a str, Option<&'a Meta>> {
+    let client = context.options.client_namespace.as_str();
+    let mut written: HashMap<&str, Option<&Meta>> = HashMap::new();
+    let mut add = |host: &'a str, export_to: &[Spanned<String>], meta: &'a Meta| {
+        let owner = written.entry(host).or_insert(Some(meta));
+        if is_exported_to(export_to, meta, client) {
+            *owner = None;
+        }
+    };
+    for entry in context.resources.service_entries {
+        entry.hosts.iter().for_each(|host| add(host, &entry.export_to, &entry.meta));
     }
-
-    fn get(&self, host: &str) -> Option<&'a Meta> {
-        self.0.get(host).copied()
+    for service in context.resources.kubernetes_services {
+        add(&service.host, &service.export_to, &service.meta);
     }
+    written
 }
 
 /// IST0101 for VirtualServices that are not for the client, such as those of gateways.
