@@ -10,7 +10,7 @@ mod lost;
 mod outcome;
 mod text;
 
-use portolan_engine::config::{Config, Route, VirtualHost};
+use portolan_engine::config::{Config, Route, SharedRoutes, VirtualHost};
 use portolan_engine::{ConfigError, Engine, Event, Trace};
 
 use crate::cases::Request;
@@ -151,6 +151,9 @@ impl<'a> Explainer<'a> {
     ) -> Result<Self, ConfigError> {
         // As it is first, for the names in its errors.
         Engine::new(config.clone())?;
+        let mut config = config;
+        let shared = std::mem::take(&mut config.shared_routes);
+        config.virtual_hosts.extend(shared.into_iter().flat_map(SharedRoutes::into_virtual_hosts));
         let mut known = numbered(&config);
         if draw.is_none() {
             leave_nothing_to_chance(&mut known);

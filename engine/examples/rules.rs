@@ -264,6 +264,7 @@ fn config(count: usize, rule: fn(usize) -> RouteMatch) -> Config {
         empty_refusals: true,
         outbound_traffic_policy: OutboundTrafficPolicy::RegistryOnly,
         original_destinations: Default::default(),
+        shared_routes: Vec::new(),
         virtual_hosts: vec![VirtualHost {
             name: "VirtualService default/a".into(),
             domains: vec!["a".into()],

@@ -42,6 +42,9 @@ pub struct Config {
     /// One entry for each host that a client may name.
     #[serde(default)]
     pub virtual_hosts: Vec<VirtualHost>,
+    /// More of them, written shorter. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_routes: Vec<SharedRoutes>,
     /// Where tunnels lead that clients of an explicit proxy ask for by CONNECT (GAP-23). None: no
     /// listener takes CONNECT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,17 +123,35 @@ pub struct VirtualHost {
     pub unregistered: bool,
 }
 
-impl VirtualHost {
-    /// Writes out the default of [`Dial::host`].
-    pub(crate) fn complete(&mut self) {
-        for action in self.routes.iter_mut().map(|route| &mut route.route) {
-            let dials = action.destinations.iter_mut().filter_map(|destination| destination.dial.as_mut());
-            for dial in dials.chain(action.dial.as_mut()) {
-                if dial.host.is_none() {
-                    dial.host = self.domains.first().cloned();
-                }
-            }
-        }
+/// Virtual hosts that differ in nothing but name and domains. The other fields are those of
+/// [`VirtualHost`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct SharedRoutes {
+    /// Names and domains.
+    pub virtual_hosts: Vec<(String, Vec<String>)>,
+    #[allow(missing_docs)]
+    #[serde(deserialize_with = "whole::deserialize", skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    #[allow(missing_docs)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    #[allow(missing_docs)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refuse: Option<Refuse>,
+    #[allow(missing_docs)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unregistered: bool,
+}
+
+impl SharedRoutes {
+    /// The same at full length.
+    pub fn into_virtual_hosts(self) -> impl Iterator<Item = VirtualHost> {
+        let Self { virtual_hosts, ports, routes, refuse, unregistered } = self;
+        virtual_hosts.into_iter().map(move |(name, domains)| {
+            let (ports, routes) = (ports.clone(), routes.clone());
+            VirtualHost { name, domains, ports, routes, refuse, unregistered }
+        })
     }
 }
 
@@ -622,14 +643,7 @@ impl Config {
         if let Ok(Version { version }) = serde_json::from_slice(json) {
             check_version(version)?;
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let config: Self = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            // `?` stands for a place that the text broke off before naming.
-            let path = error.path().to_string();
-            ConfigError::new(if path == "?" { "." } else { &path }, error.inner().to_string())
-        })?;
-        deserializer.end().map_err(|error| ConfigError::new(".", error.to_string()))?;
-        Ok(config)
+        read(json)
     }
 
     /// Whether any decision depends on the port that the client addressed. Where none does, it
@@ -637,6 +651,7 @@ impl Config {
     pub fn uses_listener_port(&self) -> bool {
         matches!(self.outbound_traffic_policy, OutboundTrafficPolicy::AllowAny { .. })
             || self.virtual_hosts.iter().any(|host| !host.ports.is_empty())
+            || self.shared_routes.iter().any(|shared| !shared.ports.is_empty())
             || self.connect.is_some()
     }
 
@@ -647,6 +662,25 @@ impl Config {
         json.push('\n');
         Ok(json)
     }
+}
+
+/// Names the field of a fault.
+#[cfg(feature = "fault-paths")]
+fn read(json: &[u8]) -> Result<Config, ConfigError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let config = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // `?` stands for a place that the text broke off before naming.
+        let path = error.path().to_string();
+        ConfigError::new(if path == "?" { "." } else { &path }, error.inner().to_string())
+    })?;
+    deserializer.end().map_err(|error| ConfigError::new(".", error.to_string()))?;
+    Ok(config)
+}
+
+/// Names the line and column of a fault.
+#[cfg(not(feature = "fault-paths"))]
+fn read(json: &[u8]) -> Result<Config, ConfigError> {
+    serde_json::from_slice(json).map_err(|error| ConfigError::new(".", error.to_string()))
 }
 
 fn check_version(version: Option<u32>) -> Result<(), ConfigError> {
@@ -752,6 +786,12 @@ mod tests {
                 }],
                 refuse: None,
                 unregistered: true,
+            }],
+            shared_routes: vec![SharedRoutes {
+                virtual_hosts: vec![("ServiceEntry default/b".into(), vec!["b".into()])],
+                ports: vec![80],
+                refuse: Some(Refuse::OnlyTlsPorts),
+                ..SharedRoutes::default()
             }],
             connect: Some(Connect {
                 tunnels: vec![Tunnel {

@@ -2,14 +2,13 @@
 
 use crate::config::{self, Config, ConfigError, Mode, OutboundTrafficPolicy, Refuse};
 use crate::decision::{Cause, Decision, Forward, LocalReply};
-use crate::domains::{Domains, InvalidDomain};
 use crate::host::{self, Host};
 use crate::original_destination::OriginalDestinations;
 use crate::refusal::Reason;
 use crate::request::Request;
-use crate::route::RouteTable;
 use crate::trace::{Event, Trace};
 use crate::tunnel::Tunnels;
+use crate::virtual_hosts::VirtualHosts;
 
 /// The checked form of a [`Config`]: every decision, and none of them can fail.
 #[derive(Debug)]
@@ -20,18 +19,9 @@ pub struct Engine {
     empty_refusals: bool,
     policy: OutboundTrafficPolicy,
     original_destinations: OriginalDestinations,
-    virtual_hosts: Vec<VirtualHost>,
-    domains: Domains,
+    virtual_hosts: VirtualHosts,
     tunnels: Option<Tunnels>,
     passthrough_route: String,
-}
-
-#[derive(Debug)]
-struct VirtualHost {
-    name: String,
-    routes: RouteTable,
-    refuse: Option<Refuse>,
-    unregistered: bool,
 }
 
 impl Engine {
@@ -41,43 +31,9 @@ impl Engine {
     }
 
     /// Checks `config`.
-    pub fn new(config: Config) -> Result<Self, ConfigError> {
+    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
         let uses_listener_port = config.uses_listener_port();
-        let mut domains = Domains::default();
-        let mut virtual_hosts: Vec<VirtualHost> = Vec::with_capacity(config.virtual_hosts.len());
-        for (id, mut host) in config.virtual_hosts.into_iter().enumerate() {
-            let path = format!("virtualHosts[{id}]");
-            if host.domains.is_empty() {
-                return Err(ConfigError::new(format!("{path}.domains"), "missing, at least one is needed"));
-            }
-            for (index, domain) in host.domains.iter().enumerate() {
-                domains.insert(domain, &host.ports, id).map_err(|error| {
-                    let other =
-                        |id: usize| virtual_hosts.get(id).map_or(host.name.as_str(), |other| &other.name);
-                    let message = match error {
-                        InvalidDomain::Malformed => {
-                            format!("`{domain}` must be a lower-case name, or `*` with or without a suffix")
-                        }
-                        InvalidDomain::Taken(id, Some(port)) => {
-                            format!("`{domain}` belongs to `{}` on port {port}", other(id))
-                        }
-                        InvalidDomain::Taken(id, None) => format!("`{domain}` belongs to `{}`", other(id)),
-                    };
-                    ConfigError::new(format!("{path}.domains[{index}]"), message)
-                })?;
-            }
-            if host.refuse.is_some() && !host.routes.is_empty() {
-                return Err(ConfigError::new(format!("{path}.refuse"), "a refused host can't have routes"));
-            }
-            host.complete();
-            let routes = RouteTable::new(host.routes, &host.name, config.mode, &path)?;
-            virtual_hosts.push(VirtualHost {
-                name: host.name,
-                routes,
-                refuse: host.refuse,
-                unregistered: host.unregistered,
-            });
-        }
+        let virtual_hosts = VirtualHosts::take(&mut config)?;
         if config.connect.is_some() && config.mode == Mode::Mesh {
             return Err(ConfigError::new(
                 "connect",
@@ -93,7 +49,6 @@ impl Engine {
             policy: config.outbound_traffic_policy,
             original_destinations: OriginalDestinations::new(config.original_destinations)?,
             virtual_hosts,
-            domains,
             passthrough_route: format!("{} {PASSTHROUGH_NAME}", config::PASSTHROUGH_ROUTE_PROFILE),
         })
     }
@@ -149,10 +104,9 @@ impl Engine {
             trace.event(Event::VirtualHost { host: key, name: tunnel.name() });
             return self.or_refused(tunnel.apply(request), request);
         }
-        let found = self.domains.find(key, request.listener_port);
-        let Some(virtual_host) = found.and_then(|id| self.virtual_hosts.get(id)) else {
+        let Some(virtual_host) = self.virtual_hosts.find(key, request.listener_port) else {
             let has_tunnel = self.tunnels.as_ref().is_some_and(|tunnels| tunnels.is_known(key));
-            let on_another_port = has_tunnel || self.domains.is_known(key);
+            let on_another_port = has_tunnel || self.virtual_hosts.is_known(key);
             trace.event(Event::NoVirtualHost { host: key, on_another_port });
             return self.unknown_host(request, on_another_port);
         };
@@ -162,7 +116,7 @@ impl Engine {
         }
         let decision = match tunnels {
             Some(tunnels) => tunnels.http(request.listener_port),
-            None => virtual_host.routes.decide(request, trace),
+            None => self.virtual_hosts.decide(virtual_host, request, trace),
         };
         match decision {
             Some(Decision::Forward(forward)) => {

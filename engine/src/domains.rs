@@ -43,6 +43,11 @@ pub(crate) enum InvalidDomain {
 }
 
 impl Domains {
+    /// With room for that many domains.
+    pub(crate) fn with_capacity(domains: usize) -> Self {
+        Self { exact: Slots::with_capacity(domains), ..Self::default() }
+    }
+
     /// Adds `domain` for `ports`, or for all others where there are none.
     pub(crate) fn insert(
         &mut self,

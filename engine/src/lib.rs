@@ -49,6 +49,7 @@ mod request;
 mod route;
 mod trace;
 mod tunnel;
+mod virtual_hosts;
 mod whole;
 
 pub use base64::decode as decode_base64;

@@ -70,12 +70,15 @@ impl Tunnels {
             if sum == 0 {
                 return error("clusters", "missing, at least one with a weight is needed");
             }
+            let first = tunnel.domains.first();
+            let dial =
+                tunnel.dial.map(|dial| config::Dial { host: dial.host.or_else(|| first.cloned()), ..dial });
             tunnels.push(Tunnel {
                 state: format!("{TUNNEL_ROUTE_PROFILE} {}", tunnel.name),
                 name: tunnel.name,
                 clusters,
                 sum,
-                dial: Dial::new(tunnel.dial, &format!("{path}.dial"))?,
+                dial: Dial::new(dial, &format!("{path}.dial"))?,
                 tls: tunnel.tls,
             });
         }
@@ -114,7 +117,8 @@ impl Tunnel {
         let cluster = self.clusters.iter().find(|(end, _)| drawn < *end).map(|(_, cluster)| cluster.as_str());
         let mut dial = None;
         if let Some(rule) = &self.dial {
-            dial = rule.apply(request.authority);
+            // It always has a host.
+            dial = rule.apply(request.authority, "");
             if dial.is_none() {
                 return Decision::Respond(LocalReply::refuse(
                     Reason::HostNotBelowWildcard,

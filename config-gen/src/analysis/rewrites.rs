@@ -102,6 +102,7 @@ fn rewritten(prefix: &str, uri: &str, sample: &str) -> Option<String> {
         empty_refusals: false,
         outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
         original_destinations: Default::default(),
+        shared_routes: Vec::new(),
         virtual_hosts: vec![host],
         connect: None,
     };

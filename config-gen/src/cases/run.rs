@@ -24,7 +24,7 @@ use crate::explain::{self, Chain};
 use crate::input;
 use crate::mesh_config::{self, MeshConfig};
 use crate::options::{Options, Profile};
-use crate::plan::Plan;
+use crate::plan::{Plan, share_routes};
 
 /// What the resources of a case come to in one profile.
 #[derive(Debug)]
@@ -61,10 +61,12 @@ pub fn prepare(path: &str, setup: &Setup, profile: Profile) -> Result<Prepared, 
         diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
     }
     let planned = match plan {
-        Some(plan) if !diagnostics.has_errors() => match Engine::new(plan.proxy_config(&options)) {
-            Ok(engine) => Ok((plan, engine)),
-            Err(error) => Err(format!("plugin config: {error}")),
-        },
+        Some(plan) if !diagnostics.has_errors() => {
+            match Engine::new(share_routes(plan.proxy_config(&options))) {
+                Ok(engine) => Ok((plan, engine)),
+                Err(error) => Err(format!("plugin config: {error}")),
+            }
+        }
         _ => {
             let is_error = |one: &&Diagnostic| one.severity == Severity::Error;
             let mut errors = Diagnostics::new();

@@ -18,7 +18,7 @@ use portolan_engine::config;
 use serde_json::Value;
 
 use crate::options::{EnvoyOptions, Options, OutboundPolicy};
-use crate::plan::{Plan, original_destination_name};
+use crate::plan::{Plan, original_destination_name, share_routes};
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,9 @@ impl Output {
     /// The files of this output.
     pub fn render(self, plan: &Plan, options: &Options, mesh: &MeshOptions) -> anyhow::Result<Vec<File>> {
         let content = match self {
-            Self::PluginConfig => plan.proxy_config(options).to_json()?,
+            Self::PluginConfig => share_routes(plan.proxy_config(options)).to_json()?,
             Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
-            Self::Ecds => ecds::response(&plan.proxy_config(options), options)?,
+            Self::Ecds => ecds::response(&share_routes(plan.proxy_config(options)), options)?,
             Self::Nftables => nftables::ruleset(&options.envoy),
             Self::Sds => return secret::files(plan, &options.envoy),
             Self::WasmPlugin => yaml(&mesh::header(plan), &mesh::wasm_plugin(plan, mesh))?,

@@ -59,6 +59,7 @@ fn holds(condition: RouteMatch, domain: &str, request: &Request) -> Result<bool,
         empty_refusals: false,
         outbound_traffic_policy: OutboundTrafficPolicy::RegistryOnly,
         original_destinations: Default::default(),
+        shared_routes: Vec::new(),
         virtual_hosts: vec![VirtualHost {
             name: "0".to_owned(),
             domains: vec![domain.to_owned()],

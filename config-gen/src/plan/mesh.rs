@@ -241,6 +241,7 @@ impl Plan {
             empty_refusals: false,
             outbound_traffic_policy: config::OutboundTrafficPolicy::default(),
             original_destinations: BTreeMap::new(),
+            shared_routes: Vec::new(),
             connect: None,
             virtual_hosts,
         }

@@ -14,6 +14,7 @@ pub(crate) mod profiles;
 pub(crate) mod retries;
 mod routes;
 mod shared;
+mod shared_routes;
 mod tls;
 pub(crate) mod tunnels;
 mod virtual_hosts;
@@ -31,6 +32,7 @@ pub use mesh::Mesh;
 pub use places::Places;
 pub use profiles::{Mirror, RetryHosts, RetryProfile, RouteProfile};
 pub use shared::{SharedClusters, SharedHost};
+pub use shared_routes::share_routes;
 pub use tls::{Ca, UpstreamTls};
 
 use connections::Knows;
@@ -222,6 +224,7 @@ impl Plan {
             outbound_traffic_policy: crate::emit::outbound_traffic_policy(options),
             original_destinations: crate::emit::original_destinations(self, options),
             virtual_hosts: self.virtual_hosts.clone(),
+            shared_routes: Vec::new(),
             connect: self.connect.clone(),
         }
     }

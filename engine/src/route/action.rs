@@ -49,6 +49,15 @@ pub(crate) struct ForwardAction {
     fault: Option<Box<(Fault, String)>>,
 }
 
+/// The virtual host of a route.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Owner<'t> {
+    /// Its first domain.
+    pub(crate) domain: &'t str,
+    /// What the filter state has, where several virtual hosts share the route.
+    pub(crate) state: Option<&'t str>,
+}
+
 /// Where requests go.
 #[derive(Debug)]
 enum Target {
@@ -145,9 +154,31 @@ impl Action {
         ForwardAction::new(action, name, mode, path).map(Self::Forward)
     }
 
-    pub(crate) fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
+    /// Whether it dials the domain of its virtual host.
+    pub(crate) fn dials_own_host(&self) -> bool {
+        let is_own = |destination: &Destination| destination.dial.as_ref().is_some_and(Dial::is_own);
         match self {
-            Self::Forward(forward) => forward.apply(matcher, request),
+            Self::Forward(ForwardAction { target: Target::One(destination), .. }) => is_own(destination),
+            Self::Forward(ForwardAction { target: Target::Weighted { destinations, .. }, .. }) => {
+                destinations.iter().any(|(_, destination)| is_own(destination))
+            }
+            Self::Redirect { .. } | Self::Respond { .. } => false,
+        }
+    }
+
+    /// Whether its state alone tells which virtual host it is of.
+    pub(crate) fn can_be_shared(&self) -> bool {
+        matches!(self, Self::Forward(ForwardAction { fault: None, .. }))
+    }
+
+    pub(crate) fn apply<'t>(
+        &'t self,
+        matcher: &RouteMatcher,
+        owner: Owner<'t>,
+        request: &Request<'_>,
+    ) -> Decision<'t> {
+        match self {
+            Self::Forward(forward) => forward.apply(matcher, owner, request),
             Self::Redirect { redirect, details, response } => {
                 let headers = vec![("location", redirect.location(matcher, request).into())];
                 Decision::Respond(LocalReply {
@@ -230,7 +261,7 @@ impl ForwardAction {
         })
     }
 
-    fn apply(&self, matcher: &RouteMatcher, request: &Request<'_>) -> Decision<'_> {
+    fn apply<'t>(&'t self, matcher: &RouteMatcher, owner: Owner<'t>, request: &Request<'_>) -> Decision<'t> {
         let destination = self.target.choose(request.random);
         let cluster = destination.and_then(|chosen| chosen.cluster.as_deref());
         let mut drawn = Drawn::default();
@@ -265,7 +296,7 @@ impl ForwardAction {
         let final_authority = authority.map_or(request.authority, str::as_bytes);
         let mut dial = None;
         if let Some(rule) = destination.and_then(|chosen| chosen.dial.as_ref()) {
-            dial = rule.apply(final_authority);
+            dial = rule.apply(final_authority, owner.domain);
             if dial.is_none() {
                 let reason = Reason::HostNotBelowWildcard;
                 return Decision::Respond(LocalReply::refuse(reason, final_authority));
@@ -297,7 +328,7 @@ impl ForwardAction {
         }
         Decision::Forward(Forward {
             cluster,
-            route: &self.state,
+            route: owner.state.unwrap_or(&self.state),
             authority,
             original_host: match (&self.authority, chosen_authority) {
                 (_, None) => OriginalHost::Requested,

@@ -8,57 +8,53 @@ use crate::host;
 /// The checked form of a [`config::Dial`].
 #[derive(Debug)]
 pub(crate) struct Dial {
-    host: Host,
+    /// Always this one; or where it begins with `*`, that of the request, where it ends in the rest.
+    /// None: the same with the virtual host's domain.
+    host: Option<String>,
     port: u16,
 }
 
-#[derive(Debug)]
-enum Host {
-    /// Always this one.
-    Fixed(String),
-    /// That of the request, where it ends in this.
-    Below(String),
-}
+/// What a dial without a host is refused for, where the virtual host has none that can be dialled.
+pub(crate) const NOT_DIALABLE: &str = "must be a lower-case name, or `*` and a lower-case suffix";
 
 impl Dial {
     /// Checks `dial`, which stands at `path`.
     pub(crate) fn new(dial: Option<config::Dial>, path: &str) -> Result<Option<Self>, ConfigError> {
         let Some(config::Dial { host, port }) = dial else { return Ok(None) };
-        let host = host.unwrap_or_default();
-        let suffix = host.strip_prefix('*');
-        let usable = match suffix {
-            Some(suffix) => !suffix.is_empty() && !suffix.contains('*'),
-            None => host::is_dialable(host.as_bytes()),
-        };
-        if !usable || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(ConfigError::new(
-                format!("{path}.host"),
-                "must be a lower-case name, or `*` and a lower-case suffix",
-            ));
+        if host.as_deref().is_some_and(|host| !can_be_dialled(host)) {
+            return Err(ConfigError::new(format!("{path}.host"), NOT_DIALABLE));
         }
         if port == 0 {
             return Err(ConfigError::new(format!("{path}.port"), "must not be 0"));
         }
-        let host = match suffix {
-            Some(suffix) => Host::Below(suffix.to_owned()),
-            None => Host::Fixed(host),
-        };
         Ok(Some(Self { host, port }))
     }
 
-    /// Host and port to dial for a request with this authority; none where its host isn't below
-    /// the wildcard. The port of the authority has no say.
-    pub(crate) fn apply(&self, authority: &[u8]) -> Option<(Cow<'_, [u8]>, u16)> {
-        let suffix = match &self.host {
-            Host::Fixed(name) => return Some((name.as_bytes().into(), self.port)),
-            Host::Below(suffix) => suffix,
-        };
+    /// Whether it takes the host from the virtual host.
+    pub(crate) fn is_own(&self) -> bool {
+        self.host.is_none()
+    }
+
+    /// Host and port to dial for a request with this authority to the virtual host of the domain `own`;
+    /// none where its host isn't below the wildcard. The port of the authority has no say.
+    pub(crate) fn apply<'t>(&'t self, authority: &[u8], own: &'t str) -> Option<(Cow<'t, [u8]>, u16)> {
+        let rule = self.host.as_deref().unwrap_or(own);
+        let Some(suffix) = rule.strip_prefix('*') else { return Some((rule.as_bytes().into(), self.port)) };
         let host = host::without_port(authority);
         // A name and the same with a dot are one host to dial (VH-01).
         let name = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
         let below = name.len() > suffix.len() && name.ends_with(suffix.as_bytes());
         (below && host::is_dialable(&name)).then_some((name.into(), self.port))
     }
+}
+
+/// Whether `host` is a lower-case name, or `*` and a lower-case suffix.
+pub(crate) fn can_be_dialled(host: &str) -> bool {
+    let usable = match host.strip_prefix('*') {
+        Some(suffix) => !suffix.is_empty() && !suffix.contains('*'),
+        None => host::is_dialable(host.as_bytes()),
+    };
+    usable && !host.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -82,12 +78,12 @@ mod tests {
             "a.example.com:x",
         ] {
             assert_eq!(
-                rule.apply(authority.as_bytes()),
+                rule.apply(authority.as_bytes(), "own.example.com"),
                 Some((b"a.example.com".into(), 8080)),
                 "{authority}"
             );
         }
-        assert_eq!(rule.apply(b"a.b.example.com"), Some((b"a.b.example.com".into(), 8080)));
+        assert_eq!(rule.apply(b"a.b.example.com", ""), Some((b"a.b.example.com".into(), 8080)));
     }
 
     #[test]
@@ -95,7 +91,7 @@ mod tests {
         let rule = dial("a.example.com", 8443).unwrap();
         for authority in ["a.example.com", "b.example.com:22", "127.0.0.1", "", "a b"] {
             assert_eq!(
-                rule.apply(authority.as_bytes()),
+                rule.apply(authority.as_bytes(), "own.example.com"),
                 Some((b"a.example.com".into(), 8443)),
                 "{authority}"
             );
@@ -121,20 +117,18 @@ mod tests {
             "",
             &format!("{}.example.com", "a".repeat(64)),
         ] {
-            assert_eq!(rule.apply(authority.as_bytes()), None, "{authority}");
+            assert_eq!(rule.apply(authority.as_bytes(), "own.example.com"), None, "{authority}");
         }
         let partial = dial("*-a.example.com", 80).unwrap();
-        assert!(partial.apply(b"x-a.example.com").is_some() && partial.apply(b"-a.example.com").is_none());
+        assert!(
+            partial.apply(b"x-a.example.com", "").is_some() && partial.apply(b"-a.example.com", "").is_none()
+        );
     }
 
     #[test]
     fn faults_are_named() {
         for bad in ["", "*", "A.example.com", "a b", "a:80", "*.A", "**.a"] {
-            assert_eq!(
-                dial(bad, 80).unwrap_err(),
-                "dial.host: must be a lower-case name, or `*` and a lower-case suffix",
-                "{bad}"
-            );
+            assert_eq!(dial(bad, 80).unwrap_err(), format!("dial.host: {NOT_DIALABLE}"), "{bad}");
         }
         assert_eq!(dial("*.a", 0).unwrap_err(), "dial.port: must not be 0");
     }

@@ -23,6 +23,7 @@ use crate::decision::Decision;
 use crate::request::Request;
 use crate::trace::{Event, Trace};
 use action::Action;
+pub(crate) use action::Owner;
 use index::Index;
 use matcher::RouteMatcher;
 
@@ -60,7 +61,12 @@ impl RouteTable {
     }
 
     /// The decision of the first route that matches; none where no route does (VH-11).
-    pub(crate) fn decide<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Option<Decision<'_>> {
+    pub(crate) fn decide<'t, T: Trace>(
+        &'t self,
+        owner: Owner<'t>,
+        request: &Request<'_>,
+        trace: &mut T,
+    ) -> Option<Decision<'t>> {
         let found = self.index.first(request, |id, regex_holds| {
             let Some(route) = self.routes.get(id) else { return false };
             match route.matcher.check_found(request, regex_holds) {
@@ -75,7 +81,17 @@ impl RouteTable {
             }
         });
         let route = self.routes.get(found?)?;
-        Some(route.action.apply(&route.matcher, request))
+        Some(route.action.apply(&route.matcher, owner, request))
+    }
+
+    /// Whether a route dials the domain of its virtual host.
+    pub(crate) fn dials_own_host(&self) -> bool {
+        self.routes.iter().any(|route| route.action.dials_own_host())
+    }
+
+    /// Whether nothing but the state of its one route tells which virtual host it is of.
+    pub(crate) fn can_be_shared(&self) -> bool {
+        matches!(self.routes.as_slice(), [route] if route.action.can_be_shared())
     }
 
     /// The same by asking all routes in order, which is what the index is measured by.

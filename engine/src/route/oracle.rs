@@ -2,7 +2,7 @@
 //!
 //! Not part of the module: tests feed it random bytes, the fuzzer those that it finds.
 
-use super::RouteTable;
+use super::{Owner, RouteTable};
 use crate::config::{self, HeaderMatch, Mode, QueryParameterMatch, RouteMatch, StringMatch};
 use crate::request::Request;
 use crate::trace::{Event, Trace};
@@ -261,7 +261,7 @@ pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
             ..Request::default()
         };
         let mut chosen = Chosen::default();
-        let decided = table.decide(&request, &mut chosen).is_some();
+        let decided = table.decide(Owner::default(), &request, &mut chosen).is_some();
         let expected = table.first_by_asking_all(&request);
         let describe = || format!("{request:?}\n{}", serde_json::to_string(&routes).unwrap_or_default());
         assert_eq!(chosen.matched.as_deref(), expected, "{}", describe());

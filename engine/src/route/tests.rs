@@ -33,7 +33,7 @@ fn rewritten(matcher: RouteMatch, rewrite: &str, path: &str) -> String {
         },
     };
     let table = RouteTable::new(vec![route], "h", Mode::Proxy, "").unwrap();
-    let Some(Decision::Forward(forward)) = table.decide(&get(path), &mut NoTrace) else {
+    let Some(Decision::Forward(forward)) = table.decide(Owner::default(), &get(path), &mut NoTrace) else {
         panic!("not forwarded");
     };
     String::from_utf8(forward.path.unwrap()).unwrap()
