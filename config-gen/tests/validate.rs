@@ -283,3 +283,19 @@ fn protocols_that_differ_between_namespaces() {
     finds(code, &[], &format!("{}{}", of("a", "HTTP", "exportTo: ['.']"), of("b", "TCP", "exportTo: ['.']")));
     finds(code, &[], &format!("{}{}", of("a", "HTTP", ""), of("b", "TCP", "exportTo: ['~']")));
 }
+
+#[test]
+fn an_annotation_leaves_findings_out() {
+    let with = |codes: &str| {
+        let annotations = format!("annotations: {{galley.istio.io/analyze-suppress: '{codes}'}}");
+        let made_up = service("v", "made-up", &to("api.example.com"), "");
+        let made_up = made_up.replace("{name: v}", &format!("{{name: v, {annotations}}}"));
+        format!("{}{made_up}", entry("api.example.com", DNS))
+    };
+    for (codes, found) in
+        [("foreign-host", false), ("IST0101, foreign-*", false), ("*", false), ("IST0101", true), ("", true)]
+    {
+        finds("foreign-host", if found { BOTH } else { &[] }, &with(codes));
+    }
+    finds("host-not-in-registry", BOTH, &with("foreign-host"));
+}

@@ -209,12 +209,13 @@ fn covers_path(one: &HttpMatch, other: &HttpMatch, regex: &OnceCell<Option<Patte
     if other.ignore_uri_case && !folds {
         return false;
     }
-    let fold = |text: &str| if folds { text.to_ascii_lowercase() } else { text.to_owned() };
+    let equal = |one: &str, other: &str| if folds { one.eq_ignore_ascii_case(other) } else { one == other };
+    let begins = |text: &str, prefix: &str| text.get(..prefix.len()).is_some_and(|head| equal(head, prefix));
     match (wide, narrow) {
         (StringMatch::Prefix(prefix), StringMatch::Prefix(text) | StringMatch::Exact(text)) => {
-            fold(text).starts_with(&fold(prefix))
+            begins(text, prefix)
         }
-        (StringMatch::Exact(one), StringMatch::Exact(other)) => fold(one) == fold(other),
+        (StringMatch::Exact(one), StringMatch::Exact(other)) => equal(one, other),
         (StringMatch::Regex(one), StringMatch::Regex(other)) => one == other,
         (StringMatch::Regex(pattern), StringMatch::Exact(text)) => {
             tries
