@@ -127,6 +127,18 @@ fn reports_are_well_formed() {
             assert!((region("startLine"), region("startColumn")) <= (region("endLine"), region("endColumn")));
         }
     }
+    let (junit, ..) = run(&["validate", "-f", "validate.yaml", "--format", "junit"]);
+    let document = roxmltree::Document::parse(&junit).unwrap();
+    let suites = document.root_element();
+    assert_eq!(suites.tag_name().name(), "testsuites");
+    let elements = |name: &'static str| suites.descendants().filter(move |node| node.has_tag_name(name));
+    let count = |name: &str| suites.attribute(name).unwrap().parse::<usize>().unwrap();
+    assert_eq!(count("tests"), elements("testcase").count());
+    assert_eq!(count("failures"), elements("failure").count());
+    assert_eq!(elements("testcase").count(), results.len());
+    for case in elements("testcase") {
+        assert!(case.attribute("name").is_some() && case.attribute("classname").is_some());
+    }
 }
 
 #[test]
