@@ -58,6 +58,7 @@ pub mod usage;
 
 mod background;
 mod tls;
+mod versions;
 
 pub use ca::{Ca, Identity};
 pub use curl::Curl;
@@ -66,3 +67,4 @@ pub use envoy::{AdminAddress, Envoy, EnvoyOptions};
 pub use portolan::{Portolan, Setup};
 pub use scratch::Scratch;
 pub use upstream::{Reply, SeenRequest, Upstream};
+pub use versions::each_version;

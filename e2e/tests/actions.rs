@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::raw::{self, Head};
 use portolan_e2e::upstream::{Reply, SeenRequest, echo};
-use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, each_version};
 
 /// Two plaintext upstreams that echo, `a.example.com` and `b.example.com`.
 struct World {
@@ -75,14 +75,6 @@ fn answer() -> impl Fn(&SeenRequest) -> Reply + Send + Sync + 'static {
         path if path.starts_with("/fail") => Reply::new(503, "fail"),
         _ => echo(request),
     }
-}
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
 }
 
 const TO_A: &str = "route: [{destination: {host: a.example.com}}]";

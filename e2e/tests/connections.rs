@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::process::{self, poll};
 use portolan_e2e::scratch::loopback_address;
 use portolan_e2e::upstream::echo;
-use portolan_e2e::{Portolan, Scratch, Setup, Upstream, places, raw, tls_client};
+use portolan_e2e::{Portolan, Scratch, Setup, Upstream, each_version, raw, tls_client};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -138,13 +138,6 @@ spec:
 ",
         host.replace('.', "-")
     )
-}
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        test(&version).with_context(|| format!("Envoy {version}"))?;
-    }
-    Ok(())
 }
 
 fn listen(setup: Setup, port: u16) -> Setup {

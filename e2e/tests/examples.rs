@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use portolan_e2e::examples::{GITHUB, GITHUB_PATH, GITHUB_TEXT, StandIns, WEATHER, WEATHER_TEXT};
-use portolan_e2e::{Curl, Portolan, places, raw};
+use portolan_e2e::{Curl, Portolan, each_version, places, raw};
 
 /// A running example on each version of Envoy.
 fn on_every_version(test: impl Fn(&StandIns, &Portolan) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
+    each_version(|version| {
         let standins = StandIns::start()?;
-        let portolan = standins.setup(&version)?.start()?;
-        test(&standins, &portolan)?;
-    }
-    Ok(())
+        let portolan = standins.setup(version)?.start()?;
+        test(&standins, &portolan)
+    })
 }
 
 #[test]

@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::process::{self, poll};
 use portolan_e2e::upstream::{Reply, SeenRequest, echo};
-use portolan_e2e::{Ca, DnsServer, Portolan, Scratch, Setup, Upstream, places, raw, tls_client};
+use portolan_e2e::{
+    Ca, DnsServer, Portolan, Scratch, Setup, Upstream, each_version, places, raw, tls_client,
+};
 
 /// Bytes of a large body.
 const LARGE: usize = 8 << 20;
@@ -155,11 +157,7 @@ fn proxy(portolan: &Portolan) -> Result<SocketAddr> {
 }
 
 fn on_every_version(test: impl Fn(&World, &str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&World::start()?, &version)?;
-    }
-    Ok(())
+    each_version(|version| test(&World::start()?, version))
 }
 
 /// Starts a tunnel, and gives the head of the answer.

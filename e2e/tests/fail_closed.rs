@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use portolan_e2e::examples::{GITHUB_TEXT, StandIns};
-use portolan_e2e::{Portolan, Setup, places, raw};
+use portolan_e2e::{Portolan, Setup, each_version, places, raw};
 use serde_json::Value;
 
 const ECDS: &str = "envoy.d/ecds/portolan.json";
 
-fn each_version(test: impl Fn(&StandIns, Setup) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
+fn on_every_version(test: impl Fn(&StandIns, Setup) -> Result<()>) -> Result<()> {
+    each_version(|version| {
         let standins = StandIns::start()?;
-        let setup = standins.setup(&version)?;
-        test(&standins, setup)?;
-    }
-    Ok(())
+        let setup = standins.setup(version)?;
+        test(&standins, setup)
+    })
 }
 
 /// Requests that would like to get through: to hosts of the registry and with all that the
@@ -62,7 +60,7 @@ fn with_plugin(ecds: &str, pointer: &str, value: Value) -> Result<String> {
 
 #[test]
 fn without_the_filter() -> Result<()> {
-    each_version(|standins, setup| {
+    on_every_version(|standins, setup| {
         setup.generate_changed("envoy.yaml", |yaml| {
             // From the filter's entry to the router's.
             let filter = yaml.find("          - name: portolan\n").context("no filter")?;
@@ -84,7 +82,7 @@ fn without_the_filter() -> Result<()> {
 
 #[test]
 fn with_a_filter_that_traps() -> Result<()> {
-    each_version(|standins, setup| {
+    on_every_version(|standins, setup| {
         let scratch = portolan_e2e::Scratch::new()?;
         let module = scratch.write("trap.wasm", wat::parse_str(TRAPS_ON_REQUESTS)?)?;
         let filename = Value::String(module.to_string_lossy().into_owned());
@@ -106,7 +104,7 @@ const TRAPS_ON_REQUESTS: &str = r#"(module
 
 #[test]
 fn with_a_first_config_that_is_refused() -> Result<()> {
-    each_version(|standins, setup| {
+    on_every_version(|standins, setup| {
         for (bad, complaint) in [
             ("", "the plugin config is empty"),
             ("{", "EOF while parsing"),
@@ -128,7 +126,7 @@ fn with_a_first_config_that_is_refused() -> Result<()> {
 
 #[test]
 fn a_later_config_that_is_refused_leaves_the_old_one() -> Result<()> {
-    each_version(|_, setup| {
+    on_every_version(|_, setup| {
         let portolan = setup.start()?;
         let good = std::fs::read_to_string(portolan.output().join(ECDS))?;
         let serves = || -> Result<()> {
@@ -247,7 +245,7 @@ fn with_host_calls_that_fail() -> Result<()> {
 /// written the filter state yet. That a request is served proves that it was chosen anew.
 #[test]
 fn the_route_is_chosen_anew_after_the_decision() -> Result<()> {
-    each_version(|_, setup| {
+    on_every_version(|_, setup| {
         let portolan = setup.start()?;
         for _ in 0..20 {
             assert_eq!(raw::get_plain(portolan.http()?, "webserver", "/")?.status, 200);

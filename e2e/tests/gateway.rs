@@ -5,15 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use portolan_e2e::{Ca, Curl, DnsServer, Reply, Scratch, Setup, Upstream, places, raw};
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
-}
+use portolan_e2e::{Ca, Curl, DnsServer, Reply, Scratch, Setup, Upstream, each_version, raw};
 
 fn status(curl: &Curl) -> Option<u16> {
     curl.run().ok().map(|answer| answer.status).filter(|status| *status != 0)

@@ -11,20 +11,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use http::{HeaderMap, HeaderValue, Request};
 use portolan_e2e::raw::{self, Head};
-use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, each_version};
 use tokio::runtime::Runtime;
 
 use http2::{Client, Echo};
 
 const LIMIT: Duration = Duration::from_secs(10);
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
-}
 
 /// `a.example.com` on port 80 with this protocol, at `upstream`.
 struct World {

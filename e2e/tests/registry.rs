@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::upstream::echo;
-use portolan_e2e::{Ca, Curl, DnsServer, Portolan, Scratch, Setup, Upstream, places, raw};
+use portolan_e2e::{Ca, Curl, DnsServer, Portolan, Scratch, Setup, Upstream, each_version, places, raw};
 
 const INPUT: &str = "
 apiVersion: v1
@@ -145,11 +145,7 @@ impl Registry {
 }
 
 fn on_every_version(test: impl Fn(&Registry) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&Registry::start(&version)?)?;
-    }
-    Ok(())
+    each_version(|version| test(&Registry::start(version)?))
 }
 
 #[test]

@@ -9,7 +9,7 @@ use portolan_e2e::config_gen::config_gen;
 use portolan_e2e::raw::{self, Head};
 use portolan_e2e::scratch::loopback_address;
 use portolan_e2e::upstream::echo;
-use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Scratch, Setup, Upstream, each_version};
 
 const ENTRY: &str = "
 apiVersion: networking.istio.io/v1
@@ -56,12 +56,8 @@ impl World {
     }
 }
 
-fn each_version(test: impl Fn(&str, &World) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version, &World::start()?)?;
-    }
-    Ok(())
+fn on_every_version(test: impl Fn(&str, &World) -> Result<()>) -> Result<()> {
+    each_version(|version| test(version, &World::start()?))
 }
 
 /// Requests that would like to get to Envoy itself, or anywhere.
@@ -107,7 +103,7 @@ fn status(portolan: &Portolan, request: &[u8]) -> Result<u16> {
 
 #[test]
 fn without_a_decision_nothing_is_reached() -> Result<()> {
-    each_version(|version, world| {
+    on_every_version(|version, world| {
         for profile in ["standalone", "istio"] {
             let setup = world.setup(version, profile)?;
             setup.generate_changed("envoy.yaml", |yaml| {
@@ -148,7 +144,7 @@ fn remove_filter(value: &mut serde_json::Value) -> usize {
 
 #[test]
 fn nothing_reaches_envoy_itself() -> Result<()> {
-    each_version(|version, world| {
+    on_every_version(|version, world| {
         for profile in ["standalone", "istio"] {
             let portolan = world.setup(version, profile)?.start()?;
             for request in attempts(&portolan)? {
@@ -168,7 +164,7 @@ fn nothing_reaches_envoy_itself() -> Result<()> {
 /// CL-09: 503, and there is no cluster that could be reached in another way.
 #[test]
 fn a_destination_that_is_not_registered_has_no_cluster() -> Result<()> {
-    each_version(|version, world| {
+    on_every_version(|version, world| {
         for profile in ["standalone", "istio"] {
             let portolan = world.setup(version, profile)?.start()?;
             for path in ["/lost", "/admin"] {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use portolan_e2e::examples::{GITHUB, GITHUB_PATH, GITHUB_TEXT, StandIns};
 use portolan_e2e::raw::{self, Head};
 use portolan_e2e::upstream::echo;
-use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, places};
+use portolan_e2e::{DnsServer, Portolan, Setup, Upstream, each_version, places};
 use serde_json::Value;
 
 /// A registered plaintext host, `a.example.com`, whose upstream echoes.
@@ -42,14 +42,6 @@ impl Echo {
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<raw::Response> {
         raw::get(self.portolan.http()?, "a.example.com", path, headers)
     }
-}
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
 }
 
 #[test]

@@ -10,15 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::process::poll;
 use portolan_e2e::raw::{self, Response};
 use portolan_e2e::upstream::UpstreamBuilder;
-use portolan_e2e::{Ca, DnsServer, Identity, Portolan, Reply, Scratch, Setup, Upstream, places};
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
-}
+use portolan_e2e::{Ca, DnsServer, Identity, Portolan, Reply, Scratch, Setup, Upstream, each_version};
 
 /// An Envoy that originates TLS for the hosts of some rules, and the upstream behind all of them.
 struct World {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::upstream::UpstreamBuilder;
-use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, places, raw};
+use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, each_version, raw};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -143,14 +143,6 @@ spec: {{host: web.example.com, {rule}}}
         self.portolan.access_log_line(|line| line["response_flags"] == wanted)?;
         Ok(())
     }
-}
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    for version in places::envoy_versions()? {
-        println!("Envoy {version}");
-        test(&version)?;
-    }
-    Ok(())
 }
 
 #[test]
