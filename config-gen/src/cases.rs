@@ -7,7 +7,6 @@
 mod compare;
 mod effects;
 mod generated;
-mod message;
 mod options;
 mod outcome;
 mod proxied;
@@ -18,16 +17,17 @@ mod setup;
 use std::fmt;
 use std::time::Duration;
 
+use crate::connection_manager::receive;
 use crate::options::Profile;
+pub use crate::request::{Lines, Request};
 
 pub use compare::{Mismatch, Seen};
-pub use effects::{Effects, Headers, Lines, Retries, RetryPolicy, WantedEffects, WantedLines};
+pub use effects::{Effects, Headers, Retries, RetryPolicy, WantedEffects, WantedLines};
 pub use generated::{Finding, WantedFinding, WantedOutput};
-pub(crate) use message::{Client, Response};
 pub use outcome::{Outcome, Report, TestResult};
 pub use read::load;
 pub(crate) use read::{Listed, requests};
-pub use run::{Prepared, prepare, run, shares_mismatches};
+pub use run::{Prepared, answered, prepare, run, shares_mismatches};
 pub use setup::{Group, Setup};
 
 /// A file of tests.
@@ -115,6 +115,8 @@ pub enum EngineKind {
     Native,
     /// Envoy with the module.
     Envoy,
+    /// The package for JavaScript, by what its `explain` and `generate` say.
+    Package,
 }
 
 impl fmt::Display for EngineKind {
@@ -122,27 +124,9 @@ impl fmt::Display for EngineKind {
         f.write_str(match self {
             Self::Native => "native",
             Self::Envoy => "envoy",
+            Self::Package => "package",
         })
     }
-}
-
-/// A request, byte by byte.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The port of the listener.
-    pub port: u16,
-    /// The method.
-    pub method: String,
-    /// The Host header.
-    pub authority: Vec<u8>,
-    /// The path with its query.
-    pub path: Vec<u8>,
-    /// Further header lines; names in lower case.
-    pub headers: Lines,
-    /// It came in TLS that ended at a gateway.
-    pub by_tls: bool,
-    /// What is left to chance is drawn from it; only natively.
-    pub random: u64,
 }
 
 /// What is expected in each profile.
@@ -238,7 +222,15 @@ impl CaseFile {
 impl Test {
     /// Whether `engine` can run it.
     pub fn runs_in(&self, engine: EngineKind) -> bool {
-        self.only.as_ref().is_none_or(|(only, _)| *only == engine)
+        match (&self.only, engine) {
+            (None, _) => true,
+            // What is explained begins where Envoy does, which may make another request of it.
+            (Some((EngineKind::Native, _)), EngineKind::Package) => self
+                .request
+                .as_ref()
+                .is_none_or(|sent| receive(sent).is_ok_and(|received| received.path == sent.path)),
+            (Some((only, _)), engine) => *only == engine,
+        }
     }
 }
 

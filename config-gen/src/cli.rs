@@ -13,12 +13,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::diagnostic::{Diagnostics, Severity};
-use crate::emit;
-use crate::input::{self, Read};
-use crate::mesh_config::{self, MeshConfig};
-use crate::plan::Plan;
+use crate::input;
 use crate::report;
 use crate::source::Sources;
+use crate::texts::{Planned, Texts};
 use crate::typed::Meaning;
 use arguments::{Arguments, Command, Generate};
 
@@ -69,33 +67,19 @@ fn run(arguments: &Generate) -> Status {
             return Status::Usage;
         }
     };
-    let read = read_resources(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning);
-    let (read, mesh) = match read {
-        Ok(read) => read,
+    let generation = &arguments.generation;
+    let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &generation.meaning);
+    let texts = match texts {
+        Ok(texts) => texts,
         Err(status) => return status,
     };
-    let mut options = mesh.options(arguments.options(), &read);
-    options.mesh_outputs = outputs.iter().any(|output| output.is_for_mesh());
-    options.envoy.sidecar = outputs.iter().all(|output| output.is_for_mesh());
+    let read = &texts.read;
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
-    let mut diagnostics = read.diagnostics.clone();
-    let plan = (!diagnostics.has_errors()).then(|| {
-        let mut found = Diagnostics::new();
-        let mut plan = Plan::of(&read.resources(), &options, &mut found);
-        if let Some(mesh) = &mut plan.mesh {
-            mesh.findings = mesh.findings.drain(..).map(|finding| read.locate(finding)).collect();
-            if arguments.names_mesh() {
-                diagnostics.extend(mesh.findings.iter().cloned());
-                diagnostics.extend(emit::check_mesh(&arguments.mesh(), &options));
-            }
-        }
-        diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
-        plan
-    });
+    let Planned { options, plan, findings: mut diagnostics } = generation.plan(&texts, &outputs);
     talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
     if let Some(file) = &arguments.report {
-        eprintln!("{}", report::summary(&read));
-        let json = format!("{:#}\n", report::json(&read, &diagnostics, options.profile));
+        eprintln!("{}", report::summary(read));
+        let json = format!("{:#}\n", report::json(read, &diagnostics, options.profile));
         // It may belong into the directory of the outputs, which isn't there yet.
         let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = folder.and_then(|()| std::fs::write(file, json)) {
@@ -112,9 +96,7 @@ fn run(arguments: &Generate) -> Status {
         _ if unreadable => return Status::Unreadable,
         _ => return Status::Findings,
     };
-    let mesh = arguments.mesh();
-    let files = outputs.iter().map(|output| output.render(&plan, &options, &mesh));
-    let result = files.collect::<anyhow::Result<Vec<_>>>().map(|files| files.concat());
+    let result = generation.render(&plan, &options, &outputs);
     let result = result.and_then(|files| match &arguments.output {
         Some(directory) => write::all(directory, &files),
         None => {
@@ -154,22 +136,13 @@ fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_field
 }
 
 /// Reads the resources, and what a MeshConfig makes of them.
-fn read_resources(
-    files: &[PathBuf],
-    mesh_config: Option<&Path>,
-    meaning: &Meaning,
-) -> Result<(Read, MeshConfig), Status> {
-    let sources = read_sources(files)?;
-    let mut read = input::read(sources, &meaning.read_options());
-    let mut mesh = MeshConfig::default();
-    if let Some(path) = mesh_config {
-        let found = read_sources(&[path.to_owned()])?;
-        for file in found.files() {
-            mesh = mesh_config::read(found.name(file), found.text(file), &mut read);
-        }
-    }
-    mesh.apply(&mut read);
-    Ok((read, mesh))
+fn read_texts(files: &[PathBuf], mesh_config: Option<&Path>, meaning: &Meaning) -> Result<Texts, Status> {
+    let resources = read_sources(files)?;
+    let mesh_configs = mesh_config.map(|path| read_sources(&[path.to_owned()])).transpose()?;
+    let mesh_configs = mesh_configs
+        .iter()
+        .flat_map(|sources| sources.files().map(|file| (sources.name(file), sources.text(file))));
+    Ok(Texts::read(resources, mesh_configs, &meaning.read_options()))
 }
 
 /// Reads the files that were named, or says which one can't be read, and why.

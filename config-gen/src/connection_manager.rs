@@ -6,7 +6,8 @@ use std::net::Ipv6Addr;
 use portolan_engine::Request as EngineRequest;
 use portolan_engine::host::{addressed_port, without_port};
 
-use crate::cases::{Client, Request};
+use crate::message::Client;
+use crate::request::Request;
 
 /// An answer that the connection manager gives by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

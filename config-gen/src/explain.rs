@@ -5,29 +5,34 @@
 mod bypassed;
 mod change;
 mod connections;
+mod curl;
 mod data;
+mod inquiry;
 mod lost;
 mod outcome;
 mod text;
+mod typed;
 
 use portolan_engine::config::{Config, Route, SharedRoutes, VirtualHost};
 use portolan_engine::{ConfigError, Engine, Event, Trace};
 
-use crate::cases::Request;
 use crate::connection_manager::{as_seen_by_engine, receive};
 use crate::diagnostic::Diagnostic;
 use crate::options::{Options, Profile};
 use crate::plan::Plan;
+use crate::request::Request;
 use crate::source::Span;
 
 pub use bypassed::Bypassed;
 pub use change::Change;
 pub use connections::{Chain, Registered, explain as explain_tls, terminated};
 pub(crate) use connections::{explain_tcp, explain_untold};
-pub(crate) use data::report as report_data;
+pub use data::report as report_data;
+pub use inquiry::{Answered, Inquiry};
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
-pub(crate) use text::report as report_text;
+pub use text::report as report_text;
+pub use typed::Typed;
 
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]

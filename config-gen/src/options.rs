@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 use crate::credential::Credential;
 use crate::gateway::GatewayName;
 use crate::plan::Locality;
@@ -13,7 +15,8 @@ use crate::resource::destination_rule::{ConnectionPool, Keepalive, LocalitySetti
 use crate::resource::service_entry::Location;
 
 /// Whose reading of the resources counts where the two differ (design, section 3).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// What a user of plain Envoy expects; the differences are listed in the documentation.
     #[default]
@@ -32,7 +35,8 @@ impl fmt::Display for Profile {
 }
 
 /// What happens to hosts outside the registry (OTP-01).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OutboundPolicy {
     /// They are refused.
     RegistryOnly,
@@ -41,7 +45,8 @@ pub enum OutboundPolicy {
 }
 
 /// Whether services share clusters (design, section 7).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Clusters {
     /// Where very many differ in nothing but their host.
     #[default]
@@ -359,14 +364,17 @@ impl EnvoyOptions {
 }
 
 /// Which addresses a name is resolved to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum DnsFamily {
     /// IPv4, Istio's choice for a proxy it knows nothing of (SE-R-06).
     #[default]
+    #[serde(rename = "v4")]
     V4Only,
     /// IPv6.
+    #[serde(rename = "v6")]
     V6Only,
     /// Both.
+    #[serde(rename = "all")]
     All,
 }
 

@@ -64,7 +64,8 @@ fn field(one: &FieldUse, sources: &Sources) -> Value {
     value
 }
 
-pub(crate) fn finding(one: &Diagnostic, sources: &Sources) -> Value {
+/// One finding.
+pub fn finding(one: &Diagnostic, sources: &Sources) -> Value {
     let mut value = json!({
         "severity": one.severity.to_string(),
         "code": one.code,

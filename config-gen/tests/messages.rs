@@ -29,8 +29,6 @@ struct Example {
     /// What the program is called with, besides the file.
     #[serde(default = "validate")]
     arguments: String,
-    /// The same for the mended example, where that is what differs.
-    mended_arguments: Option<String>,
     /// What the example is called; a MeshConfig is given beside the file of `input`.
     #[serde(default = "in_a_file")]
     file: String,
@@ -62,10 +60,10 @@ impl Example {
     }
 
     /// The command as it is typed, what it prints, and its exit status.
-    fn run(&self, arguments: &str, text: &str) -> (String, String, Option<i32>) {
+    fn run(&self, text: &str) -> (String, String, Option<i32>) {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join(&self.file), text).unwrap();
-        let mut words: Vec<&str> = arguments.split_whitespace().collect();
+        let mut words: Vec<&str> = self.arguments.split_whitespace().collect();
         match &self.input {
             Some(input) => {
                 fs::write(directory.path().join("input.yaml"), input).unwrap();
@@ -96,12 +94,11 @@ fn check(message: &Message) -> (Vec<String>, String) {
         return (wrong, page);
     }
     let found = format!("[{code}]");
-    let (command, printed, _) = example.run(&example.arguments, &example.fails);
+    let (command, printed, _) = example.run(&example.fails);
     if !printed.contains(&found) {
         wrong.push(format!("{code}: not found in what fails:\n{printed}"));
     }
-    let with_mended = example.mended_arguments.as_ref().unwrap_or(&example.arguments);
-    let (mended_command, mended, status) = example.run(with_mended, &example.mended);
+    let (_, mended, status) = example.run(&example.mended);
     if mended.contains(&found) {
         wrong.push(format!("{code}: still found in what is mended:\n{mended}"));
     } else if status != Some(0) {
@@ -114,10 +111,7 @@ fn check(message: &Message) -> (Vec<String>, String) {
     }
     let _ = write!(page, "`{}`:\n\n```yaml\n{fails}```\n\n", example.file);
     let _ = write!(page, "```console\n$ {command}\n{printed}```\n\n");
-    let _ = match example.mended_arguments {
-        Some(_) => write!(page, "## Mended\n\n```console\n$ {mended_command}\n```\n"),
-        None => write!(page, "## Mended\n\n```yaml\n{mended}```\n"),
-    };
+    let _ = write!(page, "## Mended\n\n```yaml\n{mended}```\n");
     (wrong, page)
 }
 

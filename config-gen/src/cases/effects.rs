@@ -8,9 +8,7 @@ use portolan_engine::{Forward, HeaderChange};
 
 use super::Mismatch;
 use crate::plan::{Plan, RetryProfile};
-
-/// Header lines: names in lower case, and values.
-pub type Lines = Vec<(String, Vec<u8>)>;
+use crate::request::Lines;
 
 /// Names in lower case, and the values of all their lines; none: there is no such header.
 pub type WantedLines = Vec<(String, Option<Vec<Vec<u8>>>)>;

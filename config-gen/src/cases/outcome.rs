@@ -89,7 +89,7 @@ impl Report {
 
     /// Takes in what came of one test. `why` explains a failure; it may be empty.
     pub fn add(&mut self, file: &CaseFile, profile: Profile, test: &Test, found: &[Mismatch], why: &str) {
-        self.only_here += usize::from(test.only.is_some());
+        self.only_here += usize::from(test.only.as_ref().is_some_and(|(only, _)| *only == self.engine));
         let title = format!("{}:{}: {} ({profile}, {})", file.path, test.line, test.name, self.engine);
         let outcome = match (&test.known_failure, found.is_empty()) {
             (None, true) => {
@@ -128,7 +128,7 @@ impl Report {
         let Group { file, profile, .. } = group;
         let mut failed = false;
         for test in tests {
-            self.only_here += usize::from(test.only.is_some());
+            self.only_here += usize::from(test.only.as_ref().is_some_and(|(only, _)| *only == self.engine));
             let outcome = if let Some(reason) = &test.known_failure {
                 self.known += 1;
                 Outcome::KnownFailure(reason.clone())

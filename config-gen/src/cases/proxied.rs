@@ -3,7 +3,7 @@
 use portolan_engine::host::addressed_port;
 use portolan_engine::{Decision, NoTrace};
 
-use super::run::{answered, name_dedicated, of_connection};
+use super::run::{local, name_dedicated, of_connection};
 use super::{ByProxy, Prepared, Request, Seen, Test};
 use crate::connection_manager::{Refused, as_seen_by_engine, receive};
 use crate::explain::{self, Chain};
@@ -60,7 +60,7 @@ impl Prepared {
         };
         as_seen_by_engine(&connect, request.random, |view| match engine.decide(view, &mut NoTrace) {
             Decision::Respond(reply) => {
-                seen(answered(&connect, &reply), format!("answered: {}", reply.details))
+                seen(local(&connect, &reply), format!("answered: {}", reply.details))
             }
             Decision::Forward(forward) => {
                 let why = format!("decided by: {}", forward.route);

@@ -8,12 +8,11 @@ use portolan_engine::{
     Decision, Engine, Forward, HeaderChange, LocalReply, NoTrace, OriginalHost, Trace, headers,
 };
 
-use super::effects::{self, Headers, Lines};
-use super::message::Response;
+use super::effects::{self, Headers};
 use super::outcome::Report;
 use super::proxied::Proxied;
 use super::{
-    CaseFile, Effects, EngineKind, Expect, Finding, Group, Mismatch, Request, Seen, Setup, Test,
+    CaseFile, Effects, EngineKind, Expect, Finding, Group, Lines, Mismatch, Request, Seen, Setup, Test,
     UpstreamReply,
 };
 use crate::connection_manager::{Refused, as_seen_by_engine, receive};
@@ -22,9 +21,10 @@ use crate::emit;
 use crate::emit::listener::carries_http;
 use crate::explain::{self, Chain};
 use crate::input;
-use crate::mesh_config::{self, MeshConfig};
+use crate::message::Response;
 use crate::options::{Options, Profile};
 use crate::plan::{Plan, share_routes};
+use crate::texts::{Planned, Texts};
 
 /// What the resources of a case come to in one profile.
 #[derive(Debug)]
@@ -46,20 +46,9 @@ pub fn prepare(path: &str, setup: &Setup, profile: Profile) -> Result<Prepared, 
     for resources in &setup.resources {
         sources.add(path, resources.clone());
     }
-    let mut read = input::read(sources, &setup.read_options());
-    let mesh = match &setup.mesh_config {
-        Some(text) => mesh_config::read(path, text, &mut read),
-        None => MeshConfig::default(),
-    };
-    mesh.apply(&mut read);
-    let options = mesh.options(setup.options(profile), &read);
-    let mut diagnostics = read.diagnostics.clone();
-    let mut plan = None;
-    if !diagnostics.has_errors() {
-        let mut found = Diagnostics::new();
-        plan = Some(Plan::of(&read.resources(), &options, &mut found));
-        diagnostics.extend(found.into_iter().map(|diagnostic| read.locate(diagnostic)));
-    }
+    let mesh_config = setup.mesh_config.iter().map(|text| (path, text.as_str()));
+    let texts = Texts::read(sources, mesh_config, &setup.read_options());
+    let Planned { options, plan, findings: diagnostics } = texts.plan(setup.options(profile));
     let planned = match plan {
         Some(plan) if !diagnostics.has_errors() => {
             match Engine::new(share_routes(plan.proxy_config(&options))) {
@@ -71,7 +60,7 @@ pub fn prepare(path: &str, setup: &Setup, profile: Profile) -> Result<Prepared, 
             let is_error = |one: &&Diagnostic| one.severity == Severity::Error;
             let mut errors = Diagnostics::new();
             errors.extend(diagnostics.iter().filter(is_error).cloned());
-            Err(errors.render(&read.sources))
+            Err(errors.render(&texts.read.sources))
         }
     };
     Ok(Prepared { options, findings: diagnostics.iter().map(Finding::of).collect(), planned })
@@ -252,7 +241,7 @@ fn decide<T: Trace>(
         }
         Decision::Respond(reply) => {
             let why = format!("answered: {}", reply.details);
-            (answered(request, &reply), why)
+            (local(request, &reply), why)
         }
         Decision::Pass => {
             let reason = "left alone, as in mode `mesh`".to_owned();
@@ -270,7 +259,7 @@ fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forwa
     };
     // Answered once Envoy's fault filter has held it back (GAP-10).
     if let Some(headers) = forward.preflight {
-        let mut seen = answered(request, &LocalReply::preflight(headers));
+        let mut seen = local(request, &LocalReply::preflight(headers));
         if let Seen::Answered { effects: of_answer, .. } = &mut seen {
             of_answer.delay = effects.delay;
         }
@@ -297,17 +286,30 @@ fn forwarded(engine: &Engine, request: &Request, upstream: &UpstreamReply, forwa
     }
 }
 
-pub(super) fn answered(request: &Request, reply: &LocalReply<'_>) -> Seen {
+pub(super) fn local(request: &Request, reply: &LocalReply<'_>) -> Seen {
+    let lines = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+    let (cause, body) = (reply.cause.as_str(), String::from_utf8_lossy(&reply.body));
+    answered(request, reply.status, reply.grpc_status, cause, &body, lines)
+}
+
+/// What the client gets of an answer of Envoy's own, which has another form for gRPC.
+pub fn answered(
+    request: &Request,
+    status: u16,
+    grpc_status: Option<u8>,
+    reason: &str,
+    body: &str,
+    lines: Lines,
+) -> Seen {
     let grpc = request.headers.iter().any(|(name, value)| {
         name == "content-type" && (value == b"application/grpc" || value.starts_with(b"application/grpc+"))
     });
-    let grpc_status = grpc.then(|| reply.grpc_status.unwrap_or(grpc_status(reply.status)));
-    let lines = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect();
+    let grpc_status = grpc.then(|| grpc_status.unwrap_or(derived_grpc_status(status)));
     Seen::Answered {
-        status: if grpc { 200 } else { reply.status },
-        reason: reply.cause.as_str().to_owned(),
+        status: if grpc { 200 } else { status },
+        reason: reason.to_owned(),
         // Envoy puts it into a header of gRPC.
-        body: if grpc { String::new() } else { String::from_utf8_lossy(&reply.body).into_owned() },
+        body: if grpc { String::new() } else { body.to_owned() },
         effects: Box::new(Effects {
             response_headers: Some(Headers { lines, all: false }),
             grpc_status: Some(grpc_status),
@@ -318,7 +320,7 @@ pub(super) fn answered(request: &Request, reply: &LocalReply<'_>) -> Seen {
 }
 
 /// The status of gRPC that Envoy derives for its own answers.
-fn grpc_status(status: u16) -> u8 {
+fn derived_grpc_status(status: u16) -> u8 {
     match status {
         400 => 13,
         401 => 16,

@@ -1,7 +1,5 @@
 //! What can be typed.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, Styles};
@@ -10,14 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::analysis::Suppression;
 use crate::analysis::report::Format as ReportFormat;
 use crate::diagnostic::Severity;
-use crate::emit::{MeshOptions, Output};
-use crate::options::{
-    Cidr, Clusters, DnsFamily, EnvoyOptions, Listen, Options, OutboundPolicy, OwnConnections, Profile,
-    UpstreamPort,
-};
+use crate::emit::Output;
+use crate::options::{Cidr, Clusters, DnsFamily, OutboundPolicy, Profile};
 use crate::resource::service_entry::Location;
-use crate::resource::validate::wasm_plugin;
-use crate::typed::{Meaning, key_value};
+use crate::typed::{Generation, Meaning};
 
 /// Turns Istio ServiceEntry, VirtualService and DestinationRule YAML into configuration for
 /// stock Envoy.
@@ -256,283 +250,28 @@ pub(super) struct Generate {
     #[arg(short, long, value_name = "DIR")]
     pub(super) output: Option<PathBuf>,
 
-    /// What to write [default with -o: plugin-config, ecds, envoy, wasmplugin]
-    #[arg(long, value_name = "OUTPUT")]
-    emit: Vec<Output>,
-
     /// File for a JSON report on every field of the input and all findings; written also where
     /// there are errors
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
-
-    /// Whose reading counts where plain Envoy's users and Istio differ
-    #[arg(long, default_value = "standalone")]
-    profile: Profile,
-
-    #[command(flatten)]
-    pub(super) meaning: Meaning,
 
     /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
     #[arg(long, value_name = "FILE")]
     pub(super) mesh_config: Option<PathBuf>,
 
     #[command(flatten)]
-    envoy: Envoy,
-
-    #[command(flatten)]
-    wasm_plugin: WasmPlugin,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Envoy")]
-struct Envoy {
-    /// Listener: the port that clients mean, and where Envoy listens [default: 80=127.0.0.1:10080 and
-    /// 443=127.0.0.1:10443; none beside another way in]
-    #[arg(long, value_name = "PORT=ADDRESS:PORT")]
-    listen: Vec<Listen>,
-
-    /// Explicit proxy for HTTP_PROXY and HTTPS_PROXY: clients name the port in each request
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "gateway")]
-    explicit_proxy: Option<SocketAddr>,
-
-    /// Listener for connections that the kernel redirects; the port that clients mean is that of
-    /// their original destination. With -o, rules for nftables are written, too. Once for each
-    /// family of addresses
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address_with_port, conflicts_with = "gateway")]
-    transparent: Vec<SocketAddr>,
-
-    /// Mark of Envoy's own connections, which are not redirected; Envoy needs the capability
-    /// NET_ADMIN to set it [default: 28783]
-    #[arg(long, value_name = "NUMBER", requires = "transparent",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    proxy_mark: Option<u32>,
-
-    /// User that Envoy runs as, in place of a mark: no connection of that user is redirected
-    #[arg(long, value_name = "UID", requires = "transparent", conflicts_with = "proxy_mark")]
-    proxy_uid: Option<u32>,
-
-    /// Admin interface, or `off`
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9901", value_parser = or_off::<SocketAddr>)]
-    admin: OrOff<SocketAddr>,
-
-    /// DNS server to ask [default: those of the system]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    dns_resolver: Vec<SocketAddr>,
-
-    /// Which addresses to ask for
-    #[arg(long, value_name = "FAMILY", default_value = "v4")]
-    dns_family: DnsFamily,
-
-    /// PEM file with the authorities that upstream certificates are checked against
-    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
-    ca_bundle: String,
-
-    /// The filter module, as Envoy finds it
-    #[arg(long, value_name = "FILE", default_value = "portolan.wasm")]
-    module: String,
-
-    /// Directory of the generated files, as Envoy finds it [default: its working directory]
-    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
-    files_root: String,
-
-    /// Port to dial in place of the registry's
-    #[arg(long, value_name = "[HOST:]PORT=PORT")]
-    upstream_port: Vec<UpstreamPort>,
-
-    /// Private addresses that may be dialled for hosts outside the registry
-    #[arg(long, value_name = "CIDR")]
-    allow_upstream: Vec<Cidr>,
-
-    /// File for access logs, or `off`
-    #[arg(long, value_name = "FILE", default_value = "/dev/stdout", value_parser = or_off::<String>)]
-    access_log: OrOff<String>,
-
-    /// Most client connections at a time
-    #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
-    max_connections: u32,
-
-    /// Give requests an `x-request-id` [default: false; profile istio: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
-    request_id: Option<bool>,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "WasmPlugin, TrafficExtension, EnvoyExtensionPolicy")]
-struct WasmPlugin {
-    /// Where proxies find the module: oci, http, https or file
-    #[arg(long, value_name = "URL", default_value = "file:///etc/portolan/portolan.wasm", value_parser = wasm_url)]
-    wasm_url: String,
-
-    /// Digest of the module
-    #[arg(long, value_name = "HEX", value_parser = sha256)]
-    wasm_sha256: Option<String>,
-
-    /// Labels of the workloads [default: all of the namespace]
-    #[arg(long, value_name = "KEY=VALUE,...", value_delimiter = ',', value_parser = key_value)]
-    selector: Vec<(String, String)>,
-
-    /// Gateway of the Kubernetes Gateway API that an EnvoyExtensionPolicy is for
-    #[arg(long, value_name = "NAME")]
-    target_gateway: Option<String>,
-}
-
-/// A value, or the word `off`.
-#[derive(Debug, Clone)]
-enum OrOff<T> {
-    Value(T),
-    Off,
-}
-
-impl<T: Clone> OrOff<T> {
-    fn value(&self) -> Option<T> {
-        match self {
-            Self::Value(value) => Some(value.clone()),
-            Self::Off => None,
-        }
-    }
-}
-
-fn or_off<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<OrOff<T>, String> {
-    if text == "off" {
-        return Ok(OrOff::Off);
-    }
-    text.parse().map(OrOff::Value).map_err(|error: T::Err| error.to_string())
-}
-
-/// The rules that redirect to it have to name the port.
-fn address_with_port(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 => Ok(address),
-        Ok(_) => Err("the port must not be 0, since rules for nftables name it".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn sha256(text: &str) -> Result<String, &'static str> {
-    wasm_plugin::sha256(text).map(|()| text.to_owned())
-}
-
-/// VAL-CRD-24
-fn wasm_url(text: &str) -> Result<String, &'static str> {
-    wasm_plugin::module_url(text).map(|()| text.to_owned())
-}
-
-impl Envoy {
-    /// Who names a way in means that one alone.
-    fn listeners(&self) -> Vec<Listen> {
-        if self.listen.is_empty() && self.explicit_proxy.is_none() && self.transparent.is_empty() {
-            return EnvoyOptions::default().listeners;
-        }
-        self.listen.clone()
-    }
-
-    /// Addresses that can't be had twice, or not together.
-    fn check_addresses(&self) -> Result<(), String> {
-        let listen =
-            self.listeners().into_iter().map(|listen| (format!("--listen {}", listen.port), listen.address));
-        let transparent = self.transparent.iter().map(|address| ("--transparent".to_owned(), *address));
-        let proxy = self.explicit_proxy.map(|address| ("--explicit-proxy".to_owned(), address));
-        let admin = self.admin.value().map(|address| ("--admin".to_owned(), address));
-        let mut known: Vec<(String, SocketAddr)> = Vec::new();
-        for (option, address) in listen.chain(proxy).chain(transparent).chain(admin) {
-            // Port 0 is a free one, each time another.
-            if let Some((other, _)) = known.iter().find(|(_, known)| *known == address && address.port() != 0)
-            {
-                return Err(format!(
-                    "`{other}` and `{option}` have the same address {address}; give one of them another port"
-                ));
-            }
-            known.push((option, address));
-        }
-        let of_family = |v4: bool| self.transparent.iter().filter(|address| address.is_ipv4() == v4).count();
-        if of_family(true) <= 1 && of_family(false) <= 1 {
-            return Ok(());
-        }
-        Err("`--transparent` can be given once for IPv4 and once for IPv6: connections of a family are redirected to one address".to_owned())
-    }
+    pub(super) generation: Generation,
 }
 
 impl Generate {
     /// What is to be written, once each and in a fixed order.
     pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
-        self.envoy.check_addresses()?;
-        let is_transparent = !self.envoy.transparent.is_empty();
-        let mut outputs = if self.emit.is_empty() && self.output.is_some() {
-            Output::DEFAULT
-                .into_iter()
-                .filter(|output| *output != Output::Nftables || is_transparent)
-                .collect()
-        } else {
-            self.emit.clone()
-        };
-        if outputs.contains(&Output::Nftables) && !is_transparent {
-            return Err(
-                "rules for nftables redirect to a listener: say where with `--transparent ADDRESS:PORT`"
-                    .to_owned(),
-            );
-        }
-        if self.meaning.options(self.profile).gateway.is_some() {
-            if self.names_mesh() {
-                return Err(
-                    "`--gateway` sets up an Envoy of its own; a mesh's gateways keep their routes".to_owned()
-                );
-            }
-            outputs.retain(|output| !output.is_for_mesh());
-        }
-        outputs.sort_unstable();
-        outputs.dedup();
+        let outputs = self.generation.outputs(self.output.is_some())?;
         match (&self.output, outputs.len()) {
             (None, 1) | (Some(_), _) => Ok(outputs),
             (None, _) => {
                 Err("choose a directory with `-o DIR`, or one output with `--emit OUTPUT`".to_owned())
             }
-        }
-    }
-
-    pub(super) fn options(&self) -> Options {
-        let envoy = &self.envoy;
-        Options {
-            envoy: EnvoyOptions {
-                listeners: envoy.listeners(),
-                explicit_proxy: envoy.explicit_proxy,
-                transparent: envoy.transparent.clone(),
-                own_connections: match (envoy.proxy_uid, envoy.proxy_mark) {
-                    (Some(user), _) => OwnConnections::User(user),
-                    (None, Some(mark)) => OwnConnections::Mark(mark),
-                    (None, None) => OwnConnections::default(),
-                },
-                sidecar: false,
-                admin: envoy.admin.value(),
-                dns_resolvers: envoy.dns_resolver.clone(),
-                dns_family: envoy.dns_family,
-                connect_timeout: EnvoyOptions::default().connect_timeout,
-                dns_refresh_rate: EnvoyOptions::default().dns_refresh_rate,
-                ca_bundle: envoy.ca_bundle.clone(),
-                tls_defaults: EnvoyOptions::default().tls_defaults,
-                module: envoy.module.clone(),
-                files_root: envoy.files_root.clone(),
-                upstream_ports: envoy.upstream_port.clone(),
-                allow_upstream: envoy.allow_upstream.clone(),
-                access_log: envoy.access_log.value(),
-                max_connections: envoy.max_connections,
-                request_id: envoy.request_id,
-            },
-            ..self.meaning.options(self.profile)
-        }
-    }
-
-    /// Whether something for a mesh is asked for by name, so that one wants to know what can't be done there.
-    pub(super) fn names_mesh(&self) -> bool {
-        self.emit.iter().any(|output| output.is_for_mesh())
-    }
-
-    pub(super) fn mesh(&self) -> MeshOptions {
-        MeshOptions {
-            url: self.wasm_plugin.wasm_url.clone(),
-            sha256: self.wasm_plugin.wasm_sha256.clone(),
-            selector: BTreeMap::from_iter(self.wasm_plugin.selector.iter().cloned()),
-            target_gateway: self.wasm_plugin.target_gateway.clone(),
-            namespace: self.meaning.namespace.clone(),
         }
     }
 }
@@ -614,3 +353,28 @@ value_enum!(Output:
     "trafficextension" "the same for Istio 1.30 and newer, in its place" => Output::TrafficExtension,
     "envoyextensionpolicy" "the resource for Envoy Gateway" => Output::EnvoyExtensionPolicy,
 );
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+
+    fn has_the_same_names<T: ValueEnum + DeserializeOwned + PartialEq + std::fmt::Debug>() {
+        for value in T::value_variants() {
+            let name = value.to_possible_value().unwrap();
+            assert_eq!(&serde_json::from_value::<T>(name.get_name().into()).unwrap(), value);
+        }
+    }
+
+    /// An option has the same values wherever it is given.
+    #[test]
+    fn values_have_the_same_names_in_objects() {
+        has_the_same_names::<Profile>();
+        has_the_same_names::<OutboundPolicy>();
+        has_the_same_names::<Clusters>();
+        has_the_same_names::<Location>();
+        has_the_same_names::<DnsFamily>();
+        has_the_same_names::<Output>();
+    }
+}

@@ -1,24 +1,18 @@
 //! `config-gen explain`: requests as typed, and why each is decided as it is.
 
-mod curl;
 mod requests;
-mod typed;
 
 use std::fs;
 use std::path::Path;
 
-use portolan_engine::{Config, ConfigError};
+use portolan_engine::Config;
 use serde_json::Value;
 
 use super::arguments::{Explain, Format};
-use super::{Status, UNREADABLE, complain, print, read_resources};
-use crate::cases::Request;
-use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use super::{Status, UNREADABLE, complain, print, read_texts};
+use crate::diagnostic::{Diagnostics, Severity};
 use crate::emit;
-use crate::explain::{self, Answer, Asked, Explainer};
-use crate::options::{Listen, Options, Profile};
-use crate::plan::Plan;
-use crate::resource::Resources;
+use crate::explain::{self, Answer, Asked, Explainer, Inquiry, Typed};
 use crate::source::Sources;
 
 /// What is asked, and where that stands, in a file of requests.
@@ -30,12 +24,10 @@ struct Question {
 pub(super) fn run(arguments: &Explain) -> Status {
     let questions = match &arguments.requests {
         Some(file) => requests::read(file),
-        None => {
-            typed::asked(arguments).map(|asked| vec![Question { asked, place: None }]).map_err(|message| {
-                complain(&message);
-                Status::Usage
-            })
-        }
+        None => asked(arguments).map(|asked| vec![Question { asked, place: None }]).map_err(|message| {
+            complain(&message);
+            Status::Usage
+        }),
     };
     let answered = questions.and_then(|questions| {
         let answered = match &arguments.plugin_config {
@@ -136,51 +128,33 @@ fn from_plugin_config(
 
 /// What the profile that was asked for says to each question, and then the other one.
 fn from_resources(arguments: &Explain, questions: &[Question]) -> Result<Answered, Status> {
-    let (read, mesh) =
-        read_resources(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning)?;
-    let mut in_spite_of_errors = false;
-    let mut tell = |errors: &Diagnostics| {
-        eprint!("{}", errors.render(&read.sources));
-        if errors.iter().any(|error| UNREADABLE.contains(&error.code)) {
-            return Err(Status::Unreadable);
-        }
-        if !arguments.keep_going {
-            return Err(Status::Findings);
-        }
-        in_spite_of_errors = true;
-        eprintln!("the decision leaves out what is wrong here");
-        Ok(())
+    let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning)?;
+    let inquiry = Inquiry {
+        profile: arguments.profile,
+        keep_going: arguments.keep_going,
+        draw: arguments.draw,
+        ..Inquiry::default()
     };
-    let errors = errors_of(&read.diagnostics);
+    let options = |profile| {
+        let mut options = arguments.meaning.options(profile);
+        options.envoy.allow_upstream.clone_from(&arguments.allow_upstream);
+        options
+    };
+    let asked: Vec<Asked> = questions.iter().map(|question| question.asked.clone()).collect();
+    let answered = inquiry.answers(&texts, options, &asked).map_err(|error| {
+        complain(&format!("plugin config: {error}"));
+        Status::Findings
+    })?;
+    let errors = errors_of(&answered.findings);
+    eprint!("{}", errors.render(&texts.read.sources));
+    if errors.iter().any(|error| UNREADABLE.contains(&error.code)) {
+        return Err(Status::Unreadable);
+    }
+    let answers = answered.answers.ok_or(Status::Findings)?;
     if !errors.is_empty() {
-        tell(&errors)?;
+        eprintln!("the decision leaves out what is wrong here");
     }
-    let other = match arguments.profile {
-        Profile::Standalone => Profile::Istio,
-        Profile::Istio => Profile::Standalone,
-    };
-    let mut answers: Vec<Vec<Answer>> = questions.iter().map(|_| Vec::new()).collect();
-    for profile in [arguments.profile, other] {
-        let options = mesh.options(options(arguments, profile, questions), &read);
-        let mut found = Diagnostics::new();
-        let plan = Plan::of(&read.resources(), &options, &mut found);
-        let mut errors = Diagnostics::new();
-        errors.extend(errors_of(&found).into_iter().map(|diagnostic| read.locate(diagnostic)));
-        if !errors.is_empty() && profile == arguments.profile {
-            tell(&errors)?;
-        } else if !errors.is_empty() && !arguments.keep_going {
-            let errors: Vec<Diagnostic> = errors.into_iter().collect();
-            answers.iter_mut().for_each(|list| list.push(Answer::Errors(profile, errors.clone())));
-            continue;
-        }
-        let input = Planned { plan: &plan, options: &options, resources: read.resources(), found: &found };
-        let explained = input.answers(questions, arguments.draw).map_err(|error| {
-            complain(&format!("plugin config: {error}"));
-            Status::Findings
-        })?;
-        answers.iter_mut().zip(explained).for_each(|(list, answer)| list.push(answer));
-    }
-    Ok(Answered { answers, sources: read.sources, in_spite_of_errors })
+    Ok(Answered { answers, sources: texts.read.sources, in_spite_of_errors: !errors.is_empty() })
 }
 
 fn errors_of(found: &Diagnostics) -> Diagnostics {
@@ -189,61 +163,16 @@ fn errors_of(found: &Diagnostics) -> Diagnostics {
     errors
 }
 
-/// What the resources came to in one profile.
-struct Planned<'a> {
-    plan: &'a Plan,
-    options: &'a Options,
-    resources: Resources<'a>,
-    /// The findings of the plan.
-    found: &'a Diagnostics,
-}
-
-impl Planned<'_> {
-    /// One to each question.
-    fn answers(&self, questions: &[Question], draw: Option<u64>) -> Result<Vec<Answer>, ConfigError> {
-        let Self { plan, options, resources, found } = self;
-        let explainer = Explainer::new(plan.proxy_config(options), Some((plan, options)), draw)?;
-        let answer = |question: &Question| {
-            Ok(match &question.asked {
-                Asked::Http(request) => {
-                    let host = String::from_utf8_lossy(&request.authority);
-                    if let Some(chain) = explain::explain_untold(plan, options, &host, request.port) {
-                        return Ok(Answer::Connection(options.profile, chain));
-                    }
-                    let mut explanation = explainer.explain(request)?;
-                    explanation.add_bypassed(request.port, resources, found, options);
-                    Answer::Http(Box::new(explanation))
-                }
-                Asked::Tls { host, port, request } => {
-                    if let Some(number) = explain::terminated(plan, host, *port) {
-                        let request = Request { port: number, by_tls: true, ..(**request).clone() };
-                        return Ok(Answer::Http(Box::new(explainer.explain(&request)?)));
-                    }
-                    Answer::Connection(options.profile, explain::explain_tls(plan, options, host, *port))
-                }
-                Asked::Tcp { target, port } => {
-                    Answer::Connection(options.profile, explain::explain_tcp(plan, options, target, *port))
-                }
-            })
-        };
-        questions.iter().map(answer).collect()
+/// What the arguments ask.
+fn asked(arguments: &Explain) -> Result<Asked, String> {
+    let typed = Typed {
+        url: arguments.url.clone(),
+        method: arguments.method.clone(),
+        headers: arguments.headers.clone(),
+        port: arguments.port,
+    };
+    match &arguments.curl {
+        Some(command) => typed.with_curl(command)?.asked(),
+        None => typed.asked(),
     }
-}
-
-/// The options as typed, with a listener for each port that is asked about.
-fn options(arguments: &Explain, profile: Profile, questions: &[Question]) -> Options {
-    let mut options = arguments.meaning.options(profile);
-    options.envoy.allow_upstream.clone_from(&arguments.allow_upstream);
-    let connects =
-        |question: &Question| matches!(&question.asked, Asked::Http(request) if request.method == "CONNECT");
-    if questions.iter().any(connects) {
-        options.envoy.explicit_proxy = Some(([127, 0, 0, 1], 0).into());
-    }
-    for port in questions.iter().filter(|question| !connects(question)).map(|question| question.asked.port())
-    {
-        if options.envoy.listeners.iter().all(|listener| listener.port != port) {
-            options.envoy.listeners.push(Listen { port, address: ([127, 0, 0, 1], 0).into() });
-        }
-    }
-    options
 }

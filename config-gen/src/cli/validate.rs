@@ -3,19 +3,20 @@
 use std::io::IsTerminal as _;
 
 use super::arguments::{Color, Validate};
-use super::{Status, UNREADABLE, complain, print, read_resources};
+use super::{Status, UNREADABLE, complain, print, read_texts};
 use crate::analysis;
 use crate::analysis::messages::{self, Message};
 use crate::analysis::report::{Format, Report};
 use crate::schema::suggest::nearest;
+use crate::texts::Texts;
 
 pub(super) fn run(arguments: &Validate) -> Status {
     if let Some(code) = &arguments.explain {
         return explain(code);
     }
-    let read = read_resources(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning);
-    let (read, mesh) = match read {
-        Ok(read) => read,
+    let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &arguments.meaning);
+    let Texts { read, mesh } = match texts {
+        Ok(texts) => texts,
         Err(status) => return status,
     };
     let options = mesh.options(arguments.meaning.options(arguments.profile), &read);

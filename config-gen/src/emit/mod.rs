@@ -9,12 +9,14 @@ mod mesh;
 mod nftables;
 mod secret;
 
+#[cfg(feature = "cli")]
 pub(crate) use bootstrap::clusters;
 pub use mesh::{MeshOptions, check as check_mesh};
 
 use std::collections::BTreeMap;
 
 use portolan_engine::config;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::options::{EnvoyOptions, Options, OutboundPolicy};
@@ -30,7 +32,8 @@ pub struct File {
 }
 
 /// What can be emitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Output {
     /// The filter's JSON config by itself.
     PluginConfig,
@@ -43,10 +46,13 @@ pub enum Output {
     /// The files from which Envoy discovers client certificates and authorities; none without them.
     Sds,
     /// The resource that loads the filter in an Istio mesh.
+    #[serde(rename = "wasmplugin")]
     WasmPlugin,
     /// The newer one of the same effect.
+    #[serde(rename = "trafficextension")]
     TrafficExtension,
     /// The one for Envoy Gateway.
+    #[serde(rename = "envoyextensionpolicy")]
     EnvoyExtensionPolicy,
 }
 

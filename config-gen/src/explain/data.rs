@@ -10,7 +10,7 @@ use crate::options::Profile;
 use crate::source::Sources;
 
 /// The question and all answers.
-pub(crate) fn report(asked: &Asked, answers: &[Answer], sources: &Sources) -> Value {
+pub fn report(asked: &Asked, answers: &[Answer], sources: &Sources) -> Value {
     let agree = match answers {
         [first, others @ ..] if !others.is_empty() => Some(others.iter().all(|it| first.agrees_with(it))),
         _ => None,
@@ -118,6 +118,7 @@ impl Forwarded {
             "action": "forward",
             "cluster": self.cluster,
             "clusterExists": !self.cluster_missing,
+            "dedicatedCluster": self.dedicated_cluster,
             "registeredBy": self.service.as_ref().map(|service| service.json(sources)),
             "destinations": self.destinations.iter().map(Share::json).collect::<Value>(),
             "authority": bytes(&self.authority),
@@ -176,6 +177,7 @@ impl Local {
             "headers": self.headers.iter().map(|(name, value)| json!([name, bytes(value)])).collect::<Value>(),
             "grpcStatus": self.grpc_status,
             "body": String::from_utf8_lossy(&self.body),
+            "delayMs": self.delay_ms,
             "note": self.note,
         })
     }

@@ -8,8 +8,8 @@ use portolan_engine::config::{
 use portolan_engine::{ConfigError, Engine};
 
 use super::{Named, Steps};
-use crate::cases::Request;
 use crate::connection_manager::as_seen_by_engine;
+use crate::request::Request;
 
 /// A route that didn't match.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,13 @@ use portolan_engine::host::without_port;
 use portolan_engine::{Cause, Decision, Forward, HeaderChange, LocalReply, OriginalHost};
 
 use super::{Change, Named};
-use crate::cases::{Request, Response};
 use crate::emit::guard;
 use crate::emit::listener::carries_http;
+use crate::message::Response;
 use crate::options::{DnsFamily, EnvoyOptions, Options};
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Plan, RetryHosts, RetryProfile, RouteProfile, retries};
+use crate::request::Request;
 use crate::resource::action;
 
 /// All of a million.
@@ -40,6 +41,8 @@ pub struct Forwarded {
     pub cluster: Option<String>,
     /// The cluster isn't in the plan, so that the client gets 503.
     pub cluster_missing: bool,
+    /// The cluster that the service would have of its own, where it shares one.
+    pub dedicated_cluster: Option<String>,
     /// The resource that registers the cluster's host.
     pub service: Option<Named>,
     /// Host header for the upstream.
@@ -127,6 +130,8 @@ pub struct Local {
     pub grpc_status: Option<u8>,
     /// The whole body.
     pub body: Vec<u8>,
+    /// How long it is held back, in milliseconds.
+    pub delay_ms: Option<u64>,
     /// What else there is to know of it.
     pub note: Option<String>,
 }
@@ -153,6 +158,7 @@ impl Outcome {
             headers: Vec::new(),
             grpc_status: None,
             body: Vec::new(),
+            delay_ms: None,
             note,
         })
     }
@@ -189,7 +195,8 @@ pub(super) fn of(
     origin: Option<(&Plan, &Options)>,
 ) -> Outcome {
     let takes_http = |(plan, options)| carries_http(request.port, plan, options);
-    if request.method != "CONNECT" && !origin.is_none_or(takes_http) {
+    // What comes out of TLS is HTTP on every port.
+    if request.method != "CONNECT" && !request.by_tls && !origin.is_none_or(takes_http) {
         return Outcome::Closed;
     }
     match decision {
@@ -207,6 +214,7 @@ fn local(reply: LocalReply<'_>) -> Local {
         headers: reply.headers.into_iter().map(|(name, it)| (name.to_owned(), value(it))).collect(),
         grpc_status: reply.grpc_status,
         body: value(reply.body),
+        delay_ms: None,
         note: match reply.cause {
             Cause::Aborted => Some("a fault on purpose".to_owned()),
             Cause::Preflight => Some("a preflight request of a browser".to_owned()),
@@ -231,15 +239,18 @@ fn forwarded(
             headers: Vec::new(),
             grpc_status: None,
             body: Vec::new(),
+            delay_ms: None,
             note: Some(
                 "only the explicit proxy takes CONNECT (`--explicit-proxy`), whatever the rules say"
                     .to_owned(),
             ),
         });
     }
-    if let Some(headers) = forward.preflight {
+    if let Some(answer) = forward.preflight {
         // Once Envoy's fault filter has held it back (GAP-10).
-        return Outcome::Answered(local(LocalReply::preflight(headers)));
+        let mut answer = local(LocalReply::preflight(answer));
+        answer.delay_ms = Steering::of(&forward.headers).number(headers::FAULT_DELAY);
+        return Outcome::Answered(answer);
     }
     let passed_through = matches!(&config.outbound_traffic_policy,
         OutboundTrafficPolicy::AllowAny { cluster, .. } if forward.cluster == Some(cluster));
@@ -254,15 +265,8 @@ fn forwarded(
             request_headers.push(change);
         }
     }
-    let mut steering = Steering::default();
-    for change in &forward.headers {
-        match change {
-            HeaderChange::Set(name, value) if is_forbidden(name.as_bytes(), Mode::Proxy) => {
-                steering.0.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
-            }
-            change => request_headers.push(change.into()),
-        }
-    }
+    let steering = Steering::of(&forward.headers);
+    request_headers.extend(forward.headers.iter().filter(|change| !Steering::has(change)).map(Change::from));
     let mut response_headers: Vec<Change> = Vec::new();
     if let Some(response) = forward.response {
         // As of an answer 200 without headers.
@@ -314,11 +318,12 @@ fn forwarded(
             host.escape_ascii().to_string()
         }
     });
+    let dedicated_cluster = forward.cluster.zip(origin).and_then(|(cluster, (plan, _))| {
+        let (host, port) = forward.dial.as_ref()?;
+        plan.shared.dedicated(cluster, std::str::from_utf8(host).ok()?, *port).map(str::to_owned)
+    });
     let service = forward.cluster.zip(origin).and_then(|(cluster, (plan, _))| {
-        let dialled =
-            forward.dial.as_ref().and_then(|(host, port)| Some((std::str::from_utf8(host).ok()?, *port)));
-        let dedicated = dialled.and_then(|(host, port)| plan.shared.dedicated(cluster, host, port));
-        let name = plan.places.service_of_cluster(dedicated.unwrap_or(cluster))?;
+        let name = plan.places.service_of_cluster(dedicated_cluster.as_deref().unwrap_or(cluster))?;
         Some(Named { name: name.to_owned(), span: plan.places.resource(name) })
     });
     let profile = forward.cluster.map(|_| forward.route.split(' ').next().unwrap_or_default());
@@ -332,6 +337,7 @@ fn forwarded(
     Outcome::Forwarded(Box::new(Forwarded {
         cluster: forward.cluster.map(str::to_owned),
         cluster_missing,
+        dedicated_cluster,
         service,
         authority,
         server_name,
@@ -394,6 +400,7 @@ fn not_dialled(address: IpAddr, envoy: &EnvoyOptions) -> Option<Local> {
         headers: Vec::new(),
         grpc_status: None,
         body: body.as_bytes().to_vec(),
+        delay_ms: None,
         note: Some(note),
     })
 }
@@ -435,6 +442,21 @@ fn shares(destinations: &[portolan_engine::config::Destination]) -> Vec<Share> {
 struct Steering(Vec<(String, String)>);
 
 impl Steering {
+    fn of(changes: &[HeaderChange<'_>]) -> Self {
+        let header = |change: &HeaderChange<'_>| match change {
+            HeaderChange::Set(name, value) => {
+                Some((name.to_string(), String::from_utf8_lossy(value).into_owned()))
+            }
+            _ => None,
+        };
+        Self(changes.iter().filter(|change| Self::has(change)).filter_map(header).collect())
+    }
+
+    /// Whether the change is of such a header.
+    fn has(change: &HeaderChange<'_>) -> bool {
+        matches!(change, HeaderChange::Set(name, _) if is_forbidden(name.as_bytes(), Mode::Proxy))
+    }
+
     fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

@@ -32,7 +32,7 @@ pub(crate) fn question(asked: &Asked) -> String {
 }
 
 /// The question and all answers, each on several lines.
-pub(crate) fn report(asked: &Asked, answers: &[Answer], sources: &Sources) -> String {
+pub fn report(asked: &Asked, answers: &[Answer], sources: &Sources) -> String {
     let mut out = question(asked);
     out.push('\n');
     let Some((first, others)) = answers.split_first() else { return out };
@@ -310,6 +310,9 @@ fn local_facts(local: &Local) -> Vec<Fact> {
     }
     if let Some(status) = local.grpc_status {
         facts.push(("gRPC status", status.to_string()));
+    }
+    if let Some(delay) = local.delay_ms {
+        facts.push(("delayed by", time(delay)));
     }
     let body = String::from_utf8_lossy(&local.body);
     if !body.trim().is_empty() {

@@ -2,6 +2,7 @@
 //! the types, the value rules. Nothing is generated here, and nothing is lost
 //! in silence: what isn't used is an error or stands in the report.
 
+#[cfg(feature = "cli")]
 pub mod files;
 mod kubernetes;
 pub(crate) mod node;

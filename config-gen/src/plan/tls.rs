@@ -249,6 +249,15 @@ pub(super) fn check_tls(
             .help("originate TLS on a port of its own, or use profile standalone"),
         );
     }
+    if service.host.parse::<IpAddr>().is_ok() && tls.sni.is_none() {
+        diagnostics.push(
+            about(Diagnostic::warning(
+                "no-sni-for-address",
+                format!("`{}` is an address, for which no SNI is sent", service.host),
+            ))
+            .rule("DR-TLS-08"),
+        );
+    }
 }
 
 /// What is wrong with the files that stand for a credential; `dropped`: Istio's sidecar leaves the

@@ -127,11 +127,13 @@ impl Endpoint {
 }
 
 /// Whether the service is part of the mesh. It never changes routing (SE-14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 pub enum Location {
     /// `MESH_EXTERNAL`, Istio's default.
+    #[serde(rename = "external")]
     MeshExternal,
     /// `MESH_INTERNAL`.
+    #[serde(rename = "internal")]
     MeshInternal,
 }
 

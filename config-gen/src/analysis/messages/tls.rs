@@ -46,6 +46,12 @@ pub(super) const MESSAGES: &[Message] = &[
         "give its files with `--credential ISTIO_MUTUAL=DIR`",
     ),
     Message::warning(
+        "no-sni-for-address",
+        "TLS to an address",
+        "No server name is sent for an address, so that a server with several sites doesn't know which is meant.",
+        "add `sni` and `subjectAltNames`",
+    ),
+    Message::warning(
         "plaintext-in-istio",
         "A credential that Istio's sidecar ignores",
         "Here there is TLS; in Istio the sidecar would send plaintext, since the rule has no `workloadSelector`.",

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use super::super::{Status, complain, read_sources};
 use super::Question;
-use super::typed::Typed;
 use crate::cases::{self, Listed};
-use crate::explain::Asked;
+use crate::explain::{Asked, Typed};
 use crate::source::Sources;
 
 /// Reads the requests of `file`; what is wrong is told.

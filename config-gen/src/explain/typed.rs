@@ -1,48 +1,53 @@
 //! A URL, and what else is typed beside it, as what is asked about.
 
-use super::super::arguments::Explain;
-use super::curl;
-use crate::cases::Request;
-use crate::explain::Asked;
-
-/// What the arguments ask.
-pub(super) fn asked(arguments: &Explain) -> Result<Asked, String> {
-    let mut typed = Typed {
-        url: arguments.url.clone(),
-        method: arguments.method.clone(),
-        headers: arguments.headers.clone(),
-        port: arguments.port,
-    };
-    if let Some(command) = &arguments.curl {
-        let curl = curl::read(command)?;
-        typed.url = typed.url.or(curl.url);
-        typed.method = typed.method.or(curl.method);
-        typed.headers.splice(0..0, curl.headers);
-    }
-    typed.asked()
-}
+use super::{Asked, curl};
+use crate::request::Request;
 
 /// What was typed, unread.
-#[derive(Debug, Default)]
-pub(super) struct Typed {
-    pub(super) url: Option<String>,
-    pub(super) method: Option<String>,
-    /// Each as `name: value`.
-    pub(super) headers: Vec<String>,
-    /// The port of the listener.
-    pub(super) port: Option<u16>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Typed {
+    /// `http://host:port/path`, also without its scheme; `https://`, `tcp://` and `connect://`.
+    pub url: Option<String>,
+    /// Default: `GET`.
+    pub method: Option<String>,
+    /// Each as `name: value`; that of `host` takes the place of the URL's host.
+    pub headers: Vec<String>,
+    /// The port of the listener; default: that of the URL.
+    pub port: Option<u16>,
 }
 
 impl Typed {
     /// A URL, or a curl command.
-    pub(super) fn from_line(line: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// The command isn't understood.
+    pub fn from_line(line: &str) -> Result<Self, String> {
         if line.starts_with("curl ") {
             return curl::read(line);
         }
         Ok(Self { url: Some(line.to_owned()), ..Self::default() })
     }
 
-    pub(super) fn asked(self) -> Result<Asked, String> {
+    /// What a curl command sends; what was typed besides comes before it.
+    ///
+    /// # Errors
+    ///
+    /// The command isn't understood.
+    pub fn with_curl(mut self, command: &str) -> Result<Self, String> {
+        let curl = curl::read(command)?;
+        self.url = self.url.or(curl.url);
+        self.method = self.method.or(curl.method);
+        self.headers.splice(0..0, curl.headers);
+        Ok(self)
+    }
+
+    /// What is asked.
+    ///
+    /// # Errors
+    ///
+    /// It is no request: what is wrong, in one sentence.
+    pub fn asked(self) -> Result<Asked, String> {
         let url = self.url.ok_or("a URL is missing, such as http://example.com/")?;
         if url.bytes().any(|byte| byte.is_ascii_whitespace() || byte.is_ascii_control()) {
             return Err("the URL must not hold blanks or control characters".to_owned());

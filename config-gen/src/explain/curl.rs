@@ -271,8 +271,8 @@ fn shell_words(command: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cases::Request;
     use crate::explain::Asked;
+    use crate::request::Request;
 
     fn request(command: &str) -> Request {
         match read(command).and_then(Typed::asked) {

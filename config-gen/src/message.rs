@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use portolan_engine::{Message, Properties, Property};
 
-use super::Lines;
+use crate::request::Lines;
 
 /// A client of the tests.
 #[derive(Debug)]
