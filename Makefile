@@ -22,7 +22,7 @@ demo: system envoy wasm ## Run both examples in a real Envoy and show the answer
 # With PORTOLAN_CORPUS=DIR our verdicts on the configuration there are tested too
 # (config-gen/tests/corpus.rs).
 .PHONY: test
-test: tools wasm ## Run all tests, those in a real Envoy too (installs what is missing)
+test: tools wasm control ## Run all tests, those in a real Envoy too (installs what is missing)
 	cargo build --locked
 	cargo test --locked --no-fail-fast --workspace --exclude portolan-filter --exclude portolan-e2e
 	cargo test --locked --no-fail-fast -p portolan-e2e
@@ -34,6 +34,11 @@ build: ## Build config-gen: target/release/config-gen
 .PHONY: wasm
 wasm: system ## Build the Envoy module: portolan.wasm
 	@tools/wasm.sh build
+
+.PHONY: control
+control: system ## Build config-gen for JavaScript, as an npm package: control/pkg
+	@tools/control.sh tools
+	@tools/control.sh build
 
 .PHONY: generate
 generate: ## Write envoy.yaml and the examples' outputs again, from the examples' YAML

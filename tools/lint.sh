@@ -25,6 +25,7 @@ fi
 if cargo clippy --version >/dev/null 2>&1; then
   lint clippy cargo clippy --locked --workspace --exclude portolan-filter --all-targets -- -D warnings
   lint "clippy, wasm" tools/wasm.sh lint
+  lint "clippy, control" tools/control.sh lint
 else
   skip clippy "rustup component add clippy"
 fi
