@@ -84,6 +84,11 @@ export type Output =
   | "trafficextension"
   | "envoyextensionpolicy";
 
+export interface ValidateOptions extends Options {
+  /** Findings to leave out, each as `CODE` or `CODE=Kind/NAME.NAMESPACE`; `*` stands for any text. */
+  suppress?: string[];
+}
+
 export interface GenerateOptions extends Options {
   /** Default: what `config-gen generate -o` writes. */
   emit?: Output[];
@@ -133,12 +138,18 @@ export interface Finding extends Partial<Place> {
   related?: (Place & { column: number; message: string })[];
 }
 
-export interface Validation {
+/** What there is to say of the texts. */
+export interface Findings {
   /** In the order of the texts. */
   findings: Finding[];
   errors: number;
   warnings: number;
   notes: number;
+}
+
+export interface Validation extends Findings {
+  /** How many findings `suppress`, or a resource's annotation, leaves out. */
+  suppressed: number;
 }
 
 export interface File {
@@ -147,7 +158,7 @@ export interface File {
   content: string;
 }
 
-export interface Generated extends Validation {
+export interface Generated extends Findings {
   /** None where there are errors. */
   files: File[];
   /** With `report: true`. */
@@ -168,11 +179,13 @@ export interface Request {
   headers?: Record<string, string | string[]> | [string, string][];
   /** The port of the listener. Default: that of the URL. */
   port?: number;
+  /** It goes to the explicit proxy. */
+  proxy?: boolean;
   /** In authority, path and values `\xNN` stands for a byte and `\\` for a backslash, as in answers. */
   escaped?: boolean;
 }
 
-export interface Explained extends Validation {
+export interface Explained extends Findings {
   /**
    * One for each request: null where the texts have errors, an `error` where the request can't be read.
    */

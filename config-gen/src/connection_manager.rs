@@ -272,6 +272,7 @@ mod tests {
     fn what_envoy_refuses_by_itself() {
         let request = |method: &str, authority: &str, path: &str| Request {
             by_tls: false,
+            by_proxy: false,
             random: 0,
             port: 80,
             method: method.to_owned(),

@@ -18,6 +18,8 @@ pub struct Request {
     pub headers: Lines,
     /// It came in TLS that ended at a gateway.
     pub by_tls: bool,
+    /// It came to the explicit proxy, whose listener takes HTTP for every port.
+    pub by_proxy: bool,
     /// What is left to chance is drawn from it; only natively.
     pub random: u64,
 }

@@ -483,6 +483,7 @@ fn explain_names_the_delegate_and_its_place() {
         path: b"/a".to_vec(),
         headers: Vec::new(),
         by_tls: false,
+        by_proxy: false,
         random: 0,
     };
     let explainer = Explainer::new(config, Some((&planned.plan, &planned.options)), None).unwrap();

@@ -10,11 +10,11 @@ use crate::options::{Question, Settings, Text};
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("../types.d.ts");
 
-/// What is wrong with the texts, or worth knowing.
+/// What is wrong with the texts, or likely not what was meant.
 #[wasm_bindgen(unchecked_return_type = "Validation")]
 pub fn validate(
     #[wasm_bindgen(unchecked_param_type = "Text[]")] texts: &JsValue,
-    #[wasm_bindgen(unchecked_optional_param_type = "Options")] options: &JsValue,
+    #[wasm_bindgen(unchecked_optional_param_type = "ValidateOptions")] options: &JsValue,
 ) -> Result<JsValue, JsError> {
     answer(crate::validate(&list("texts", texts)?, &settings(options)?))
 }

@@ -1,26 +1,31 @@
 //! The calls, from typed arguments to data.
 
+use config_gen::analysis;
 use config_gen::diagnostic::{Diagnostics, Severity};
 use config_gen::explain;
 use config_gen::report;
 use config_gen::source::Sources;
-use config_gen::texts::Planned;
+use config_gen::texts::Texts;
 use serde_json::{Value, json};
 
 use crate::findings;
 use crate::options::{Question, Settings, Text};
 
-/// What is wrong with the texts, or worth knowing.
+/// What is wrong with the texts, or likely not what was meant: more than generating comes upon.
 ///
 /// # Errors
 ///
 /// The options don't go together.
 pub fn validate(texts: &[Text], settings: &Settings) -> Result<Value, String> {
     let generation = settings.generation();
-    let outputs = generation.outputs(true)?;
-    let read = settings.read(texts);
-    let Planned { findings, .. } = generation.plan(&read, &outputs);
-    Ok(found(&findings, &read.read.sources, texts))
+    generation.outputs(true)?;
+    let suppressions = settings.suppressions()?;
+    let Texts { read, mesh } = settings.read(texts);
+    let options = mesh.options(generation.options(), &read);
+    let analysis = analysis::run(&read, &options, &suppressions);
+    let mut answer = found(&analysis.findings, &read.sources, texts);
+    answer["suppressed"] = json!(analysis.suppressed);
+    Ok(answer)
 }
 
 /// The files that the texts come to; none where they have errors.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use config_gen::analysis::Suppression;
 use config_gen::emit::Output;
 use config_gen::explain::{Asked, Inquiry, Typed};
 use config_gen::options::Profile;
@@ -37,6 +38,7 @@ pub struct Settings {
     only_profile: bool,
     keep_going: bool,
     draw: Option<u64>,
+    suppress: Vec<String>,
     pub(crate) report: bool,
     /// What is none of the above. It has to be the last field.
     #[serde(flatten)]
@@ -63,6 +65,12 @@ impl Settings {
     pub(crate) fn generation(&self) -> Generation {
         let Self { emit, profile, meaning, envoy, wasm_plugin, .. } = self.clone();
         Generation { emit, profile, meaning, envoy, wasm_plugin }
+    }
+
+    /// The findings that are left out.
+    pub(crate) fn suppressions(&self) -> Result<Vec<Suppression>, String> {
+        let read = |text: &String| text.parse().map_err(|message| format!("options: suppress: {message}"));
+        self.suppress.iter().map(read).collect()
     }
 
     /// Who is asked.
@@ -93,6 +101,7 @@ pub struct Question {
     path: Option<String>,
     headers: Headers,
     port: Option<u16>,
+    proxy: bool,
     escaped: bool,
 }
 
@@ -138,7 +147,7 @@ impl Headers {
 impl Question {
     /// What is asked.
     pub(crate) fn asked(self) -> Result<Asked, String> {
-        let Self { url, curl, method, authority, path, headers, port, escaped } = self;
+        let Self { url, curl, method, authority, path, headers, port, proxy, escaped } = self;
         let typed = Typed { url, method, headers: Vec::new(), port };
         let mut asked = match curl {
             Some(command) => typed.with_curl(&command)?.asked()?,
@@ -149,6 +158,7 @@ impl Question {
             Asked::Tls { request, .. } => request,
             Asked::Tcp { .. } => return Ok(asked),
         };
+        request.by_proxy = proxy;
         let bytes = |text: String| if escaped { unescape(&text) } else { Ok(text.into_bytes()) };
         for (name, value) in headers.lines() {
             let name = name.trim().to_ascii_lowercase();

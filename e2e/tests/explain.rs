@@ -178,6 +178,7 @@ fn what_is_explained_is_what_happens() -> Result<()> {
                 path: path.into(),
                 headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect(),
                 by_tls: false,
+                by_proxy: false,
                 random: 0,
             };
             upstream.clear();

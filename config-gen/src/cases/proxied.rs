@@ -59,9 +59,7 @@ impl Prepared {
             }
         };
         as_seen_by_engine(&connect, request.random, |view| match engine.decide(view, &mut NoTrace) {
-            Decision::Respond(reply) => {
-                seen(local(&connect, &reply), format!("answered: {}", reply.details))
-            }
+            Decision::Respond(reply) => seen(local(&connect, &reply), format!("answered: {}", reply.details)),
             Decision::Forward(forward) => {
                 let why = format!("decided by: {}", forward.route);
                 let Some(inspected) = forward.inspected else {

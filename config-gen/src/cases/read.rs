@@ -327,7 +327,10 @@ impl Reader<'_> {
             Some(random) => self.number(random, 0..=i64::MAX)?,
             None => 0,
         };
-        Some((Request { port, method, authority, path, headers, by_tls: false, random }, tls))
+        Some((
+            Request { port, method, authority, path, headers, by_tls: false, by_proxy: false, random },
+            tls,
+        ))
     }
 
     /// How it goes by the explicit proxy, if it does.

@@ -293,6 +293,7 @@ mod tests {
         );
         let expected = Request {
             by_tls: false,
+            by_proxy: false,
             random: 0,
             port: 8080,
             method: "PUT".to_owned(),

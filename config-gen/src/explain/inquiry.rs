@@ -101,7 +101,8 @@ impl Of<'_> {
         Ok(match asked {
             Asked::Http(request) => {
                 let host = String::from_utf8_lossy(&request.authority);
-                if let Some(chain) = explain_untold(plan, options, &host, request.port) {
+                let untold = explain_untold(plan, options, &host, request.port);
+                if let Some(chain) = untold.filter(|_| !is_by_proxy(request)) {
                     return Ok(Answer::Connection(options.profile, chain));
                 }
                 let mut explanation = explainer.explain(request)?;
@@ -122,12 +123,17 @@ impl Of<'_> {
     }
 }
 
+/// Whether the request is for an explicit proxy.
+fn is_by_proxy(request: &Request) -> bool {
+    request.by_proxy || request.method == "CONNECT"
+}
+
 fn with_listeners(mut options: Options, asked: &[Asked]) -> Options {
-    let connects = |asked: &&Asked| matches!(asked, Asked::Http(request) if request.method == "CONNECT");
-    if asked.iter().any(|asked| connects(&asked)) {
+    let by_proxy = |asked: &&Asked| matches!(asked, Asked::Http(request) if is_by_proxy(request));
+    if asked.iter().any(|asked| by_proxy(&asked)) {
         options.envoy.explicit_proxy = Some(([127, 0, 0, 1], 0).into());
     }
-    for port in asked.iter().filter(|asked| !connects(asked)).map(Asked::port) {
+    for port in asked.iter().filter(|asked| !by_proxy(asked)).map(Asked::port) {
         if options.envoy.listeners.iter().all(|listener| listener.port != port) {
             options.envoy.listeners.push(Listen { port, address: ([127, 0, 0, 1], 0).into() });
         }

@@ -195,8 +195,8 @@ pub(super) fn of(
     origin: Option<(&Plan, &Options)>,
 ) -> Outcome {
     let takes_http = |(plan, options)| carries_http(request.port, plan, options);
-    // What comes out of TLS is HTTP on every port.
-    if request.method != "CONNECT" && !request.by_tls && !origin.is_none_or(takes_http) {
+    // What comes out of TLS, and to an explicit proxy, is HTTP on every port.
+    if request.method != "CONNECT" && !request.by_tls && !request.by_proxy && !origin.is_none_or(takes_http) {
         return Outcome::Closed;
     }
     match decision {

@@ -100,13 +100,23 @@ impl Typed {
                 path: Vec::new(),
                 headers,
                 by_tls: false,
+                by_proxy: false,
                 random: 0,
             }));
         }
         let path = path.split('#').next().unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
         let path = format!("{slash}{path}").into_bytes();
-        let request = Request { port, method, authority: sent, path, headers, by_tls: false, random: 0 };
+        let request = Request {
+            port,
+            method,
+            authority: sent,
+            path,
+            headers,
+            by_tls: false,
+            by_proxy: false,
+            random: 0,
+        };
         Ok(match scheme.as_str() {
             "https" => Asked::Tls { host: host.to_owned(), port, request: Box::new(request) },
             _ => Asked::Http(request),

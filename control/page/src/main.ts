@@ -78,10 +78,10 @@ async function refresh() {
   const options: Options = { profile: state.profile, ...(state.policy && { outboundPolicy: state.policy }) };
   const asked = state.text;
 
-  // Answers tell the findings too, so that one call is enough where a decision is wanted.
-  const explained =
-    state.tab === "decision" ? await engine.call({ call: "explain", values: [texts, [request()], options] }) : undefined;
-  const found = explained ?? (await engine.call({ call: "validate", values: [texts, options] }));
+  const [found, explained] = await Promise.all([
+    engine.call({ call: "validate", values: [texts, options] }),
+    state.tab === "decision" ? engine.call({ call: "explain", values: [texts, [request()], options] }) : undefined,
+  ]);
   // What was typed meanwhile has other places.
   if (editor.text === asked) editor.mark(found.findings);
   tabs.count("diagnostics", found.findings.length, found.errors > 0 ? "error" : found.warnings > 0 ? "warning" : "note");

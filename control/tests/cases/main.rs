@@ -78,6 +78,9 @@ fn run(group: &Group<'_>, package: &mut Package, report: &mut Report) {
     if let Some(text) = &setup.mesh_config {
         options["meshConfig"] = json!({"name": file.path, "text": text});
     }
+    if setup.explicit_proxy {
+        options["explicitProxy"] = json!("127.0.0.1:0");
+    }
     if !setup.ports.is_empty() {
         options["listen"] = setup.ports.iter().map(|port| json!(format!("{port}=127.0.0.1:0"))).collect();
     }
@@ -92,15 +95,20 @@ fn run(group: &Group<'_>, package: &mut Package, report: &mut Report) {
     }
     let mut outcomes: BTreeMap<u32, (Vec<Mismatch>, String)> = BTreeMap::new();
     for (draw, tests) in asked {
-        let questions: Vec<Value> = tests.iter().filter_map(|(test, _)| seen::question(test)).collect();
+        // Of a request in a tunnel: what becomes of the tunnel, and of the request.
+        let questions: Vec<Vec<Value>> = tests.iter().map(|(test, _)| seen::questions(test)).collect();
         let mut options = options.clone();
         options["onlyProfile"] = json!(true);
         options["draw"] = json!(draw);
-        let answer = package.call("explain", &[&texts, &json!(questions), &options]);
-        let reports = answer["answers"].as_array().cloned().unwrap_or_default();
-        assert_eq!(reports.len(), questions.len(), "{answer}");
-        for ((test, expect), report) in tests.into_iter().zip(&reports) {
-            outcomes.insert(test.line, held_against(test, expect, report, &answer));
+        let answer = package.call("explain", &[&texts, &json!(questions.concat()), &options]);
+        let mut reports = answer["answers"].as_array().into_iter().flatten();
+        for ((test, expect), questions) in tests.into_iter().zip(&questions) {
+            let own: Vec<&Value> = reports.by_ref().take(questions.len()).collect();
+            let report = match own[..] {
+                [tunnel, inside] => seen::through(test, tunnel, inside),
+                _ => own[0].clone(),
+            };
+            outcomes.insert(test.line, held_against(test, expect, &report, &answer));
         }
     }
     if tests.iter().any(|(_, expect)| matches!(expect, Expect::Generated(_))) {

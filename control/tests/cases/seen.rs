@@ -4,19 +4,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use config_gen::cases::{Effects, Headers, Lines, Request, Retries, RetryPolicy, Seen, Test, answered};
+use config_gen::cases::{
+    ByProxy, Effects, Headers, Lines, Request, Retries, RetryPolicy, Seen, Test, answered,
+};
 use config_gen::connection_manager::receive;
 use portolan_engine::HeaderChange;
 use portolan_engine::config::Mode;
 use portolan_engine::headers::is_forbidden;
+use portolan_engine::host::addressed_port;
 use serde_json::{Value, json};
 
-/// The request of `test`.
-pub(crate) fn question(test: &Test) -> Option<Value> {
-    let request = test.request.as_ref()?;
+/// What is asked for `test`: of a request that goes through a tunnel, about the tunnel first.
+pub(crate) fn questions(test: &Test) -> Vec<Value> {
+    let Some(request) = &test.request else { return Vec::new() };
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let headers = request.headers.iter().map(|(name, value)| json!([name, text(value)]));
-    Some(json!({
+    let mut question = json!({
         "url": test.tls.as_ref().map_or("http://url/".to_owned(), |host| format!("https://{host}/")),
         "method": request.method,
         "authority": text(&request.authority),
@@ -24,7 +27,46 @@ pub(crate) fn question(test: &Test) -> Option<Value> {
         "headers": headers.collect::<Value>(),
         "port": request.port,
         "escaped": true,
-    }))
+    });
+    // The port that clients of a proxy mean stands in what they address.
+    let port =
+        |method: &str, authority: &[u8]| addressed_port(method.as_bytes(), b"http", authority).unwrap_or(0);
+    question["proxy"] = json!(test.by_proxy.is_some());
+    match &test.by_proxy {
+        None => vec![question],
+        Some(ByProxy::Absolute(host)) => {
+            question["port"] = json!(port(&request.method, host));
+            question["authority"] = json!(text(host));
+            vec![question]
+        }
+        Some(ByProxy::Tunnel(target)) => {
+            question["port"] = json!(port("CONNECT", target));
+            let connect = json!({
+                "url": format!("connect://target:{}", port("CONNECT", target).max(1)),
+                "authority": text(target),
+                "escaped": true,
+            });
+            vec![connect, question]
+        }
+    }
+}
+
+/// The answer that counts: that to what is inside the tunnel, where it is looked at and is what the tunnel
+/// is for.
+pub(crate) fn through(test: &Test, tunnel: &Value, inside: &Value) -> Value {
+    let decision = &tunnel["answers"][0]["decision"];
+    match (decision["tunnel"].as_str(), &test.tls) {
+        // Its bytes are none of the proxy's business.
+        (None, _) if decision["action"] == "forward" => {
+            let mut passed = tunnel.clone();
+            passed["answers"][0]["decision"]["action"] = json!("passThrough");
+            passed
+        }
+        (None, _) => tunnel.clone(),
+        (Some(wanted), Some(name)) if wanted.contains(&format!("server name {name} is")) => inside.clone(),
+        (Some(wanted), None) if wanted.starts_with("HTTP") => inside.clone(),
+        _ => json!({"answers": [{"decision": {"action": "close"}}], "text": tunnel["text"]}),
+    }
 }
 
 /// How many of ten thousand requests go where, by the shares that are told.
