@@ -88,6 +88,17 @@ fn hosts_that_nobody_registers() {
     finds(code, ISTIO, &format!("{}{exact}", wildcard("{number: 8080, name: http, protocol: HTTP}")));
 }
 
+/// VH-16
+#[test]
+fn a_wildcard_within_a_wildcard() {
+    let code = "host-not-in-registry";
+    let registered = |host: &str| entry(host, "resolution: NONE");
+    let rules = |host: &str| service("v", &format!("'{host}'"), "redirect: {uri: /x}", "");
+    finds(code, BOTH, &format!("{}{}", registered("*.example.com"), rules("*.a.example.com")));
+    finds(code, &[], &format!("{}{}", registered("*.example.com"), rules("*.example.com")));
+    finds(code, &[], &format!("{}{}", registered("*.a.example.com"), rules("*.example.com")));
+}
+
 #[test]
 fn a_slip_of_the_pen_is_graver_than_a_made_up_name() {
     let severity = |host: &str| {
@@ -121,6 +132,9 @@ fn http_rules_on_tls_ports() {
     };
     let simple = rule("a.example.com", "{mode: SIMPLE}");
     finds(code, BOTH, &of(https, route, ""));
+    // The host of a wildcard is no other case.
+    let below = service("v", "b.example.com", route, "");
+    finds(code, BOTH, &format!("{}{below}", with_ports("*.example.com", https, "resolution: NONE")));
     // In profile standalone plaintext comes to the rules, and TLS is originated.
     finds(code, ISTIO, &of(https, route, &simple));
     finds(code, &[], &of(&both, route, ""));

@@ -7,7 +7,6 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::gateway::{self, MESH};
 use crate::names::{covers, expand};
 use crate::registry::{Origin, Service, is_exported_to};
-use crate::resource::destination_rule::TlsMode;
 use crate::resource::service_entry::{Location, Protocol};
 use crate::resource::virtual_service::{Destination, HttpRoute};
 use crate::resource::{DestinationRule, Meta, Spanned, VirtualService};
@@ -210,9 +209,9 @@ fn foreign_host(context: &Context<'_>, service: &VirtualService, http: &HttpRout
         let port =
             destination.port.as_ref().map(|port| port.value).or_else(|| known.ports.keys().next().copied());
         let tls = port.and_then(|port| context.rules.policy(known, port, subset).tls);
-        let verified_by_host = tls.is_some_and(|tls| {
-            tls.mode.value != TlsMode::Disable && tls.sni.is_none() && tls.subject_alt_names.is_empty()
-        });
+        let names_another = tls.is_some_and(|tls| tls.sni.is_some() || !tls.subject_alt_names.is_empty());
+        let verified_by_host =
+            port.is_some_and(|port| context.originates_tls(known, port, subset)) && !names_another;
         let follows = if verified_by_host {
             "TLS asks for that name, which its certificate doesn't have: requests get 503"
         } else {

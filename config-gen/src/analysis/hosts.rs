@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::slips::Slips;
 use super::{Context, all_destinations, listed};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::names::{covers, expand, overlaps};
+use crate::names::{covers, expand};
 use crate::options::Profile;
 use crate::registry::Service;
 use crate::resource::service_entry::ProtocolClass;
@@ -63,10 +63,30 @@ fn unregistered(
         diagnostic.severity = severity;
         diagnostic.resource(service.meta.title()).at(host.span)
     };
-    if is_wildcard && known.all.iter().any(|service| overlaps(full, service.host)) {
+    if is_wildcard && known.all.iter().any(|service| covers(full, service.host)) {
         return None;
     }
-    if let Some(wider) = known.wildcards.iter().find(|service| covers(service.host, full)) {
+    let wider = known.wildcards.iter().find(|service| covers(service.host, full));
+    if let Some(wider) = wider.filter(|_| is_wildcard) {
+        return Some(
+            about(
+                Severity::Warning,
+                format!(
+                    "`{full}` lies within `{}` of the registry: rules for a part of a wildcard apply to none of it",
+                    wider.host
+                ),
+            )
+            .also("the wildcard stands at", wider.meta().name.span)
+            .rule("VH-16")
+            .help(format!("add a ServiceEntry for `{full}`, or write the rules for `{}`", wider.host)),
+        );
+    }
+    if let Some(wider) = wider {
+        let mut found = Diagnostics::new();
+        on_tls_ports(context, service, host, wider, &mut found);
+        if !found.is_empty() {
+            return found.into_iter().next();
+        }
         let others: Vec<u16> =
             wider.ports.keys().copied().filter(|port| *port != 80 && wider.is_http_on(*port)).collect();
         // In profile standalone the rules count wherever the wildcard is served.
@@ -167,11 +187,8 @@ fn on_tls_ports(
     }
     let Some(ports) = registered.only_tls_ports().filter(|_| !only_by_port) else { return };
     // There plaintext for the host comes to these rules on any port (design, section 3).
-    let originates = ports.iter().any(|port| {
-        let tls = context.rules.policy(registered, *port, "").tls;
-        tls.is_some_and(|tls| tls.mode.value != crate::resource::destination_rule::TlsMode::Disable)
-    });
-    if context.options.profile == Profile::Standalone && (originates || context.options.originate_tls) {
+    let originates = ports.iter().any(|port| context.originates_tls(registered, *port, ""));
+    if context.options.profile == Profile::Standalone && originates {
         return;
     }
     let ports = listed(ports);

@@ -33,7 +33,8 @@ use crate::gateway::{self, MESH};
 use crate::input::Read;
 use crate::options::{Options, Profile};
 use crate::plan::Plan;
-use crate::registry::{Registry, is_exported_to};
+use crate::registry::{Registry, Service, is_exported_to};
+use crate::resource::destination_rule::TlsMode;
 use crate::resource::virtual_service::Destination;
 use crate::resource::{Resources, VirtualService};
 use crate::scope::Scope;
@@ -187,6 +188,14 @@ impl<'a> Context<'a> {
     /// Those of them that the client sees.
     fn of_the_client(&self) -> impl Iterator<Item = &'a VirtualService> {
         self.of_the_mesh().filter(|service| self.is_visible(service))
+    }
+
+    /// Whether requests to `port` of `service` are put into TLS.
+    fn originates_tls(&self, service: &Service<'_>, port: u16, subset: &str) -> bool {
+        let tls = self.rules.policy(service, port, subset).tls;
+        let by_rule = tls.is_some_and(|tls| tls.mode.value != TlsMode::Disable);
+        let by_option = self.options.originate_tls && self.options.profile == Profile::Standalone;
+        by_rule || (by_option && service.only_tls_ports().is_some_and(|ports| ports.contains(&port)))
     }
 
     /// Whether the input has an object of `kind`, of which nothing is read.
