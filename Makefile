@@ -26,6 +26,7 @@ test: tools wasm control ## Run all tests, those in a real Envoy too (installs w
 	cargo build --locked
 	cargo test --locked --no-fail-fast --workspace --exclude portolan-filter --exclude portolan-e2e
 	cargo test --locked --no-fail-fast -p portolan-e2e
+	@tools/control.sh test
 
 .PHONY: build
 build: ## Build config-gen: target/release/config-gen
@@ -52,6 +53,17 @@ lint: system ## Check format and run clippy; shellcheck, yamllint, hadolint wher
 bench: system envoy wasm ## Compare the cost per request with Envoy's own routes (BENCH_ARGS: its options)
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
+
+.PHONY: playground
+playground: control ## Build the page and serve it on loopback (PORT: where, default 8080)
+	@tools/control.sh page
+	@node control/page/serve.mjs $(PORT)
+
+.PHONY: bench-page
+bench-page: control ## Measure validate and explain in a browser (100 and 1 000 resources)
+	@tools/control.sh page
+	@tools/control.sh browser
+	@node control/tests/bench.mjs
 
 .PHONY: mutants
 mutants: ## Change the engine one place at a time and see whether a test notices (about 40 minutes)

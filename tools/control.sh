@@ -5,7 +5,8 @@
 #   tools/control.sh build    builds the npm package: control/pkg
 #   tools/control.sh page     builds the page: control/page/dist
 #   tools/control.sh browser  makes sure that there is a browser for the tests
-#   tools/control.sh lint     clippy for the target, warnings are errors; the types of the page
+#   tools/control.sh test     tests package and page, once the package is built
+#   tools/control.sh lint     clippy for the target, warnings are errors
 set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -93,6 +94,14 @@ page() {
   (cd control && node page/build.mjs)
 }
 
+run_tests() {
+  page
+  install_browser
+  (cd control && node node_modules/typescript/bin/tsc --noEmit -p page)
+  (cd control && node --test --test-reporter=spec tests/package.test.mjs tests/page.test.mjs)
+  say "pictures of the page are in control/screenshots"
+}
+
 lint() {
   cargo clippy --locked --package portolan-control --lib --target "$target" -- -D warnings
 }
@@ -106,9 +115,10 @@ tools)
 browser) install_browser ;;
 build) build ;;
 page) page ;;
+test) run_tests ;;
 lint)
   add_target
   lint
   ;;
-*) die "usage: tools/control.sh tools|build|page|browser|lint" ;;
+*) die "usage: tools/control.sh tools|build|page|browser|test|lint" ;;
 esac

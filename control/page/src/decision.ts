@@ -66,12 +66,13 @@ function verdict(kind: "ok" | "error", title: string, what: string): HTMLElement
 function forwardVerdict(decision: Forward): HTMLElement {
   if (!decision.clusterExists) return verdict("error", "Answered 503", `cluster ${decision.cluster} isn't there`);
   if (decision.abort) return verdict("error", `Aborted ${decision.abort}`, `by a fault, after ${decision.delayMs ?? 0} ms`);
-  return verdict("ok", "Forwarded", decision.cluster ?? "where the sidecar chooses");
+  return verdict("ok", "Forwarded", decision.dedicatedCluster ?? decision.cluster ?? "where the sidecar chooses");
 }
 
 function forward(decision: Forward): HTMLElement {
   const { retries, faults } = decision;
   return facts([
+    ["Shared cluster", decision.dedicatedCluster ? decision.cluster : null],
     ["Authority", decision.authority],
     ["Path", decision.path],
     ["TLS server name", decision.tlsServerName],

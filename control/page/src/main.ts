@@ -24,7 +24,7 @@ const state = initial();
 const editor = new Editor(byId("editor"), () => ask(PAUSE));
 const tabs = new Tabs(
   byId("tabs"),
-  [["decision", "Decision"], ["diagnostics", "Diagnostics"], ["routes", "Routes"], ["plugin", "Plugin config"], ["envoy", "Envoy"], ["wasmplugin", "WasmPlugin"]],
+  [["decision", "Decision"], ["diagnostics", "Diagnostics"], ["plugin", "Plugin config"], ["envoy", "Envoy"], ["wasmplugin", "WasmPlugin"]],
   (id) => {
     state.tab = id;
     ask(0);
