@@ -169,7 +169,7 @@ fn expected(cell: &str, kinds: &str) -> Expected {
         return Expected::Reported("unrendered-template");
     }
     if cell.starts_with("unsupported") {
-        return Expected::Reported("unknown-kind");
+        return Expected::Reported("retired-kind");
     }
     let warnings = cell.split_once("warns ").map_or("", |(_, warnings)| warnings);
     let mut judgement = Judgement {

@@ -181,9 +181,15 @@ impl Reader<'_> {
         self.whole(object, Support::Refused("the kind is not known"));
         let kind = object.kind.value.as_str();
         let title = object.title(&self.options.default_namespace);
-        // Something with the right name in the wrong group is more likely a
-        // slip than a stranger.
-        if let Some(known) = kinds::translated_kind(kind) {
+        // Something with the right name in a group that is Istio's, or nearly so, is more likely a
+        // slip than a stranger. Others have a kind `Gateway`, too.
+        let is_slip = |known: &&kinds::Kind| {
+            let group = object.group();
+            group.is_empty()
+                || group.ends_with("istio.io")
+                || suggest::nearest(group, [known.group]).is_some()
+        };
+        if let Some(known) = kinds::translated_kind(kind).filter(is_slip) {
             let message = format!("`{}` has no kind `{kind}`", object.api_version.value);
             return self.push(
                 Diagnostic::error("wrong-api-version", message)
