@@ -148,6 +148,7 @@ impl<'i, 'a> Target<'i, 'a> {
             let problem = error(format!("no service has the host `{host}`"));
             if let Purpose::Route(from) | Purpose::Connection(from) = purpose
                 && input.options.gateway.is_none()
+                && !input.options.collapse_egress_gateway
                 && collapse::may_be_gateway(from, input.virtual_services, destination)
             {
                 return problem.rule("GW-21").help(format!(
