@@ -2,15 +2,18 @@
 
 mod arguments;
 mod explain;
+mod man;
 mod test;
 mod validate;
+mod version;
 mod write;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::Shell;
 
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::input;
@@ -50,6 +53,12 @@ pub fn main() -> ExitCode {
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
+        Ok(Arguments { command: Command::Schema }) => print_or_complain(&schema()).into(),
+        Ok(Arguments { command: Command::Version(arguments) }) => version::run(&arguments).into(),
+        Ok(Arguments { command: Command::Completions(arguments) }) => {
+            print_or_complain(&completions(arguments.shell)).into()
+        }
+        Ok(Arguments { command: Command::Man(arguments) }) => man::run(&arguments).into(),
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let status = if error.use_stderr() { Status::Usage } else { Status::Done };
@@ -57,6 +66,19 @@ pub fn main() -> ExitCode {
             status.into()
         }
     }
+}
+
+/// The plugin config's.
+fn schema() -> String {
+    format!("{:#}\n", portolan_engine::Config::schema())
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "config-gen", &mut script);
+    // clap_complete 4.6 names bash's commands in two ways where the program's name has a hyphen, and
+    // then offers nothing for them.
+    String::from_utf8_lossy(&script).replace("config__subcmd__gen", "config__gen")
 }
 
 fn run(arguments: &Generate) -> Status {
@@ -168,6 +190,10 @@ fn print(data: &str) -> Result<(), Status> {
     }
 }
 
+fn print_or_complain(data: &str) -> Status {
+    print(data).err().unwrap_or(Status::Done)
+}
+
 fn complain(message: &str) {
     eprintln!("error: {message}");
 }
@@ -178,8 +204,29 @@ mod tests {
 
     #[test]
     fn arguments_are_consistent() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
         assert_eq!(ExitCode::from(Status::Usage), ExitCode::from(64));
+    }
+
+    /// Each command's help shows commands that could be typed so.
+    #[test]
+    fn help_has_examples_that_are_right() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let name = command.get_name();
+            let mut examples = 0;
+            let typed = help.lines().filter_map(|line| line.trim().strip_prefix("config-gen "));
+            for line in typed {
+                // What the shell does with the output is not ours.
+                let end = line.find([';', '|', '>', '&']).unwrap_or(line.len());
+                let words = crate::explain::shell_words(&line[..end]).unwrap();
+                let words = std::iter::once("config-gen".to_owned()).chain(words);
+                if let Err(error) = Arguments::try_parse_from(words) {
+                    panic!("an example of {name}: {line}\n{error}");
+                }
+                examples += usize::from(line.starts_with(name));
+            }
+            assert!(help.starts_with("Example") && examples > 0, "{name} has no example:\n{help}");
+        }
     }
 }

@@ -32,6 +32,8 @@ pub use inquiry::{Answered, Inquiry};
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
 pub use text::report as report_text;
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use curl::shell_words;
 pub use typed::Typed;
 
 /// What is asked about.

@@ -16,9 +16,11 @@ pub const VERSION: u32 = 1;
 ///
 /// Unknown fields and unknown versions are refused, with the path of the fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// Always [`VERSION`].
+    #[cfg_attr(feature = "schema", schemars(extend("const" = VERSION)))]
     #[serde(deserialize_with = "whole::deserialize")]
     pub version: u32,
     /// What the filter may rely on around it. Default: `proxy`.
@@ -53,6 +55,7 @@ pub struct Config {
 
 /// What surrounds the filter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// Portolan's own Envoy configuration: the filter names cluster and route.
@@ -65,6 +68,7 @@ pub enum Mode {
 
 /// `outboundTrafficPolicy` of Istio's mesh config and `Sidecar` (OTP-01).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "mode", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum OutboundTrafficPolicy {
     /// An unknown host is answered with 502 (OTP-03).
@@ -88,6 +92,7 @@ pub enum OutboundTrafficPolicy {
 
 /// A cluster that dials what the client has dialled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OriginalDestination {
     /// Its name.
@@ -98,6 +103,7 @@ pub struct OriginalDestination {
 
 /// A set of domains that share their routes, as Envoy's virtual host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VirtualHost {
     /// The resource it stems from, such as `VirtualService default/webserver`. Appears
@@ -126,6 +132,7 @@ pub struct VirtualHost {
 /// Virtual hosts that differ in nothing but name and domains. The other fields are those of
 /// [`VirtualHost`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct SharedRoutes {
     /// Names and domains.
@@ -157,6 +164,7 @@ impl SharedRoutes {
 
 /// Where tunnels lead. A host and port that neither a tunnel nor a virtual host has are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connect {
     /// Hosts and ports whose connections are passed through. They come before virtual hosts.
@@ -169,6 +177,7 @@ pub struct Connect {
 
 /// Hosts and ports to which clients may have tunnels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tunnel {
     /// The resource it stems from, such as `ServiceEntry default/a`. Appears in access logs and
@@ -190,6 +199,7 @@ pub struct Tunnel {
 
 /// What TLS in a tunnel has to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TunnelTls {
     /// The server name that it asks for. Default: the host of the CONNECT.
@@ -199,6 +209,7 @@ pub struct TunnelTls {
 
 /// Why a known host is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Refuse {
     /// The host has only ports that expect TLS and nothing originates it: a plaintext
@@ -208,6 +219,7 @@ pub enum Refuse {
 
 /// One route: conditions and what happens when all of them hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Route {
     /// Name inside the virtual host, such as `http[0]`.
@@ -221,6 +233,7 @@ pub struct Route {
 
 /// The conditions of a route; all must hold (VS-ORD-03).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteMatch {
     /// On the path without query and fragment (VS-MATCH-03). No condition counts as the
@@ -256,6 +269,7 @@ impl RouteMatch {
 
 /// How a string is compared. Case-sensitive, byte by byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum StringMatch {
     /// Equality.
@@ -270,6 +284,7 @@ pub enum StringMatch {
 
 /// A condition on a request header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderMatch {
     /// Compared without regard to case (VS-MATCH-13).
@@ -285,6 +300,7 @@ pub struct HeaderMatch {
 /// A condition on the first query parameter of a name, compared without percent
 /// decoding (VS-MATCH-26).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QueryParameterMatch {
     /// Case-sensitive.
@@ -295,6 +311,7 @@ pub struct QueryParameterMatch {
 
 /// What happens to a request: it is sent somewhere, redirected, or answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteAction {
     /// Envoy cluster, such as `outbound|443||example.com` (CL-01). Mode `proxy` needs it or
@@ -370,6 +387,7 @@ impl Default for RouteAction {
 
 /// One of several destinations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Destination {
     /// Envoy cluster.
@@ -396,6 +414,7 @@ pub struct Destination {
 
 /// What is dialled where a cluster leads to many hosts; the port is never the request's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dial {
     /// A name, whatever host the request has; or `*` and a suffix: the host of the request's
@@ -411,6 +430,7 @@ pub struct Dial {
 /// Changes of headers: all removals first, then all that is set, then all that is added
 /// (VS-HDR-02). Values may hold `%%` and some of Envoy's operators (GAP-07).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct HeaderOperations {
     /// Names.
@@ -433,6 +453,7 @@ impl HeaderOperations {
 
 /// When and how often a request is tried again (spec section 4.7).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retries {
     /// Tries after the first (VS-RETRY-03).
@@ -454,6 +475,7 @@ pub struct Retries {
 
 /// A CORS policy (spec section 4.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cors {
     /// Conditions on the `origin` header, of which one must hold (VS-CORS-01).
@@ -480,6 +502,7 @@ pub struct Cors {
 
 /// Faults on purpose; what is none doesn't happen (spec section 4.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// Requests wait.
@@ -492,6 +515,7 @@ pub struct Fault {
 
 /// A delay, by Envoy's fault filter (VS-FAULT-01).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DelayFault {
     /// Milliseconds.
@@ -504,6 +528,7 @@ pub struct DelayFault {
 
 /// An error in place of an answer (VS-FAULT-05).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AbortFault {
     /// HTTP status; 200 beside a status of gRPC.
@@ -519,6 +544,7 @@ pub struct AbortFault {
 
 /// Where a client is sent instead (spec section 4.6). What is none stays as requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308 (VS-RD-01).
@@ -543,6 +569,7 @@ pub struct Redirect {
 
 /// A fixed answer (spec section 4.7).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DirectResponse {
     /// 200 to 599: Envoy closes the connection without an answer on others.
@@ -555,6 +582,7 @@ pub struct DirectResponse {
 
 /// The body of a [`DirectResponse`] (VS-DR-02).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
     /// As it is.
@@ -565,6 +593,7 @@ pub enum Body {
 
 /// Replacements in a forwarded request (spec section 4.4).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rewrite {
     /// Replaces what the path condition matched: the prefix, or the whole path; the query
@@ -581,6 +610,7 @@ pub struct Rewrite {
 
 /// Parts of a path that are replaced by pattern (VS-RW-11).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PathRegex {
     /// RE2 syntax; it need not match the whole path.

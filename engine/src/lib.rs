@@ -47,6 +47,8 @@ mod original_destination;
 mod refusal;
 mod request;
 mod route;
+#[cfg(feature = "schema")]
+mod schema;
 mod trace;
 mod tunnel;
 mod virtual_hosts;

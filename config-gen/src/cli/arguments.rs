@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::analysis::Suppression;
 use crate::analysis::report::Format as ReportFormat;
@@ -40,6 +41,18 @@ pub(super) enum Command {
     /// Say what becomes of a request, and why
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<Explain>),
+    /// Print the JSON Schema of the plugin config
+    #[command(after_help = SCHEMA_EXAMPLE)]
+    Schema,
+    /// Say which versions these are, and the digest of the module
+    #[command(after_help = VERSION_EXAMPLES)]
+    Version(Version),
+    /// Print the completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Write the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(Man),
 }
 
 const EXAMPLES: &str = "\
@@ -90,6 +103,60 @@ Examples:
 
 Exit status: 0 whatever the decision, 1 the resources have errors (also with --keep-going), 2 input
 that can't be read, 64 wrong usage";
+
+const SCHEMA_EXAMPLE: &str = "\
+Example, for editors that know JSON Schema:
+  config-gen schema > plugin-config.schema.json";
+
+const VERSION_EXAMPLES: &str = "\
+Examples:
+  config-gen version
+  config-gen version --module out/portolan.wasm -o json
+
+Exit status: 0 done, 2 a module that can't be read, 64 wrong usage";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  config-gen completions bash > ~/.local/share/bash-completion/completions/config-gen
+  config-gen completions zsh > ~/.zfunc/_config-gen
+  config-gen completions fish > ~/.config/fish/completions/config-gen.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  config-gen man > config-gen.1 && man ./config-gen.1
+  config-gen man -o ~/.local/share/man/man1";
+
+#[derive(Debug, Args)]
+pub(super) struct Version {
+    /// The filter module [default: portolan.wasm in this directory, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) module: Option<PathBuf>,
+
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(super) output: VersionFormat,
+}
+
+/// Form of the answer on versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VersionFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Shell
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Directory for the pages of all commands; without it the page of config-gen goes to standard
+    /// output
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -337,6 +404,10 @@ value_enum!(Color:
     "auto" "on a terminal" => Color::Auto,
     "always" "always" => Color::Always,
     "never" "never" => Color::Never,
+);
+value_enum!(VersionFormat:
+    "text" "for a person" => VersionFormat::Text,
+    "json" "for a program" => VersionFormat::Json,
 );
 value_enum!(Format:
     "text" "for a person" => Format::Text,

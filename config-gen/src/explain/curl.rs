@@ -240,7 +240,7 @@ impl Curl {
 }
 
 /// The words of a shell command: blanks, both quotes, backslashes.
-fn shell_words(command: &str) -> Result<Vec<String>, String> {
+pub(crate) fn shell_words(command: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
