@@ -2,7 +2,9 @@
 
 mod arguments;
 mod explain;
+mod graph;
 mod man;
+mod planned;
 mod test;
 mod validate;
 mod version;
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
+        Ok(Arguments { command: Command::Graph(arguments) }) => graph::run(&arguments).into(),
         Ok(Arguments { command: Command::Schema }) => print_or_complain(&schema()).into(),
         Ok(Arguments { command: Command::Version(arguments) }) => version::run(&arguments).into(),
         Ok(Arguments { command: Command::Completions(arguments) }) => {

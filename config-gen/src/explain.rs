@@ -36,6 +36,12 @@ pub use text::report as report_text;
 pub(crate) use curl::shell_words;
 pub use typed::Typed;
 
+/// How conditions, shares and times are called.
+pub(crate) mod words {
+    pub(crate) use super::lost::{describe, describe_header};
+    pub(crate) use super::text::{percent, time};
+}
+
 /// What is asked about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {

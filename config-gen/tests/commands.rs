@@ -250,19 +250,25 @@ fn explain_says_what_and_why() {
     compare(&commands);
 }
 
-/// The example in README.md, which ends in `...`.
+/// The examples in README.md, some of which end in `...`.
 #[test]
-fn the_readme_shows_what_explain_says() {
+fn the_readme_shows_what_commands_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("$ config-gen explain ").expect("the example");
-    let (line, rest) = rest.split_once('\n').unwrap();
-    let (shown, _) = rest.split_once("    ...\n").expect("the end of the example");
-    let arguments: Vec<&str> = line.split(' ').map(|word| word.trim_matches('\'')).collect();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
-    let output = command.current_dir(root).arg("explain").args(arguments).output().unwrap();
-    let out = String::from_utf8(output.stdout).unwrap();
-    assert!(out.starts_with(shown), "{out}");
+    for name in ["explain", "graph"] {
+        let (_, rest) = readme.split_once(&format!("$ config-gen {name} ")).expect("the example");
+        let (line, rest) = rest.split_once('\n').unwrap();
+        let (shown, _) = rest.split_once("```").expect("the end of the example");
+        let (shown, whole) = match shown.trim_end().strip_suffix("...") {
+            Some(shown) => (shown.trim_end_matches(' '), false),
+            None => (shown, true),
+        };
+        let arguments: Vec<&str> = line.split(' ').map(|word| word.trim_matches('\'')).collect();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_config-gen"));
+        let output = command.current_dir(&root).arg(name).args(arguments).output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(if whole { out == shown } else { out.starts_with(shown) }, "{name}:\n{out}");
+    }
 }
 
 #[test]

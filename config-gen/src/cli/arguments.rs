@@ -41,6 +41,9 @@ pub(super) enum Command {
     /// Say what becomes of a request, and why
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<Explain>),
+    /// Draw hosts, rules and destinations
+    #[command(after_help = GRAPH_EXAMPLES)]
+    Graph(Box<Graph>),
     /// Print the JSON Schema of the plugin config
     #[command(after_help = SCHEMA_EXAMPLE)]
     Schema,
@@ -103,6 +106,63 @@ Examples:
 
 Exit status: 0 whatever the decision, 1 the resources have errors (also with --keep-going), 2 input
 that can't be read, 64 wrong usage";
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  config-gen graph -f examples/webserver/istio > rules.svg
+  config-gen graph -f rules.yaml --format mermaid
+  config-gen graph -f rules.yaml --format dot | dot -Tpng > rules.png
+
+Exit status: 0 drawn, 1 the resources have errors (also with --keep-going), 2 input that can't be
+read, 64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Graph {
+    #[command(flatten)]
+    pub(super) input: Input,
+
+    /// Language of the picture on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "svg")]
+    pub(super) format: Picture,
+}
+
+/// Resources, and how they are meant.
+#[derive(Debug, Args)]
+pub(super) struct Input {
+    /// YAML or JSON file, directory (with all below it), or `-` for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    pub(super) files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) reading: Reading,
+}
+
+/// How resources are meant.
+#[derive(Debug, Args)]
+pub(super) struct Reading {
+    /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
+    #[arg(long, value_name = "FILE")]
+    pub(super) mesh_config: Option<PathBuf>,
+
+    /// Go on where the resources have errors, without the fields that these name
+    #[arg(long)]
+    pub(super) keep_going: bool,
+
+    /// Whose reading counts where plain Envoy's users and Istio differ
+    #[arg(long, default_value = "standalone")]
+    pub(super) profile: Profile,
+
+    #[command(flatten)]
+    pub(super) meaning: Meaning,
+}
+
+/// Language of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Picture {
+    Dot,
+    Mermaid,
+    Svg,
+}
 
 const SCHEMA_EXAMPLE: &str = "\
 Example, for editors that know JSON Schema:
@@ -404,6 +464,11 @@ value_enum!(Color:
     "auto" "on a terminal" => Color::Auto,
     "always" "always" => Color::Always,
     "never" "never" => Color::Never,
+);
+value_enum!(Picture:
+    "dot" "Graphviz" => Picture::Dot,
+    "mermaid" "Mermaid, for Markdown" => Picture::Mermaid,
+    "svg" "SVG, for browsers" => Picture::Svg,
 );
 value_enum!(VersionFormat:
     "text" "for a person" => VersionFormat::Text,

@@ -155,7 +155,7 @@ fn parameter_of(query: &[u8], parameter: &QueryParameterMatch) -> Option<String>
     Some(value.strip_prefix(b"=").unwrap_or_default().escape_ascii().to_string())
 }
 
-fn describe_header(header: &HeaderMatch) -> String {
+pub(crate) fn describe_header(header: &HeaderMatch) -> String {
     match (&header.value, header.invert) {
         (StringMatch::Present, true) => "none".to_owned(),
         (value, true) => format!("not {}", describe(value)),
@@ -163,7 +163,7 @@ fn describe_header(header: &HeaderMatch) -> String {
     }
 }
 
-fn describe(value: &StringMatch) -> String {
+pub(crate) fn describe(value: &StringMatch) -> String {
     match value {
         StringMatch::Exact(text) => format!("exactly `{text}`"),
         StringMatch::Prefix(text) => format!("prefix `{text}`"),

@@ -14,7 +14,7 @@ const SHOWN: usize = 8;
 const LONGEST: usize = 200;
 
 /// The question in one line.
-pub(crate) fn question(asked: &Asked) -> String {
+pub(super) fn question(asked: &Asked) -> String {
     match asked {
         Asked::Http(request) if request.method == "CONNECT" => {
             format!("CONNECT {}", bytes(&request.authority))
@@ -83,7 +83,7 @@ impl Answer {
 
 impl Named {
     /// The name, with its place in parentheses.
-    fn text(&self, sources: &Sources) -> String {
+    pub(super) fn text(&self, sources: &Sources) -> String {
         match self.span.map(|span| (sources.name(span.file), span.line)) {
             Some((file, line)) => format!("{} ({file}:{line})", self.name),
             None => self.name.clone(),
@@ -212,7 +212,7 @@ impl Lost {
     }
 }
 
-fn headline(outcome: &Outcome) -> String {
+pub(super) fn headline(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Forwarded(forwarded) => match &forwarded.cluster {
             Some(cluster) if forwarded.cluster_missing => {
@@ -230,9 +230,9 @@ fn headline(outcome: &Outcome) -> String {
     }
 }
 
-type Fact = (&'static str, String);
+pub(super) type Fact = (&'static str, String);
 
-fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources) -> Vec<Fact> {
+pub(super) fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources) -> Vec<Fact> {
     let mut facts: Vec<Fact> = Vec::new();
     if let Some(service) = forwarded.service.as_ref().filter(|_| !forwarded.cluster_missing) {
         facts.push(("registered by", service.text(sources)));
@@ -300,7 +300,7 @@ fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], sources: &Sources
     facts
 }
 
-fn local_facts(local: &Local) -> Vec<Fact> {
+pub(super) fn local_facts(local: &Local) -> Vec<Fact> {
     let mut facts = Vec::new();
     // The headline has the location.
     let headers = local.headers.iter().filter(|(name, _)| name != "location");
@@ -364,12 +364,12 @@ fn shares(shares: &[Share], what: &str) -> String {
 }
 
 /// `12.5 %`, with up to two decimals.
-fn percent(per_million: u32) -> String {
+pub(crate) fn percent(per_million: u32) -> String {
     format!("{} %", (f64::from(per_million) / 100.0).round() / 100.0)
 }
 
 /// `250ms`, `5s`, `1.5s`.
-fn time(ms: u64) -> String {
+pub(crate) fn time(ms: u64) -> String {
     match (ms / 1000, ms % 1000) {
         (0, rest) => format!("{rest}ms"),
         (seconds, 0) => format!("{seconds}s"),
@@ -405,38 +405,48 @@ fn nearest(lost: &[Lost]) -> Vec<&Lost> {
 }
 
 impl Chain {
-    fn text(&self, profile: Profile, sources: &Sources) -> String {
-        let mut out = title(Some(profile));
-        let mut lines: Vec<String> = Vec::new();
+    /// What becomes of the connection, and what else there is to say of that.
+    pub(super) fn told(&self) -> (String, Vec<Fact>) {
         match self {
-            Self::Registered(chain) => chain.describe(&mut out, &mut lines, sources),
+            Self::Registered(chain) => {
+                let kind = if chain.server_name.is_some() { "TLS" } else { "TCP" };
+                let mut facts = Vec::new();
+                if chain.destinations.len() > 1 {
+                    let shares = shares(&chain.destinations, "");
+                    facts.push(("destinations", format!("{shares}; this one has the largest share")));
+                }
+                facts.extend(chain.dials.clone().map(|dials| ("dials", dials)));
+                (format!("{kind} is passed through to {}", chain.cluster), facts)
+            }
             Self::Unregistered { cluster, dials } => {
-                let _ = writeln!(out, "TLS is passed through to {cluster}\n  dials: {dials}");
-                lines.push("no chain has the server name on this port".to_owned());
-                lines.push("hosts outside the registry are passed through (ALLOW_ANY)".to_owned());
+                (format!("TLS is passed through to {cluster}"), vec![("dials", dials.clone())])
             }
-            Self::Closed { no_name } => {
-                out.push_str("closed\n");
-                lines.push(if *no_name {
-                    "clients send no server name for an address, and chains are chosen by it".to_owned()
-                } else {
-                    "no chain has the server name on this port".to_owned()
-                });
-            }
-            Self::NotTls => {
-                out.push_str("closed\n");
-                lines
-                    .push("no registered host has TLS on this port, so its listener expects HTTP".to_owned());
-            }
-            Self::NotHttp => {
-                out.push_str("answered 400 and closed\n");
-                lines.push("no service has TCP on this port, so its listener expects HTTP".to_owned());
-            }
-            Self::NoHttp => {
-                out.push_str("closed\n");
-                lines.push("no service has TCP or HTTP on this port".to_owned());
-            }
+            Self::Closed { .. } | Self::NotTls | Self::NoHttp => ("closed".to_owned(), Vec::new()),
+            Self::NotHttp => ("answered 400 and closed".to_owned(), Vec::new()),
         }
+    }
+
+    fn text(&self, profile: Profile, sources: &Sources) -> String {
+        let (decision, facts) = self.told();
+        let mut out = format!("{}{decision}\n", title(Some(profile)));
+        for (name, value) in facts {
+            let _ = writeln!(out, "  {name}: {value}");
+        }
+        let text = |line: &str| vec![line.to_owned()];
+        let lines = match self {
+            Self::Registered(chain) => chain.reasons(sources),
+            Self::Unregistered { .. } => vec![
+                "no chain has the server name on this port".to_owned(),
+                "hosts outside the registry are passed through (ALLOW_ANY)".to_owned(),
+            ],
+            Self::Closed { no_name: true } => {
+                text("clients send no server name for an address, and chains are chosen by it")
+            }
+            Self::Closed { no_name: false } => text("no chain has the server name on this port"),
+            Self::NotTls => text("no registered host has TLS on this port, so its listener expects HTTP"),
+            Self::NotHttp => text("no service has TCP on this port, so its listener expects HTTP"),
+            Self::NoHttp => text("no service has TCP or HTTP on this port"),
+        };
         out.push_str("  because\n");
         for line in lines {
             let _ = writeln!(out, "    {line}");
@@ -446,16 +456,8 @@ impl Chain {
 }
 
 impl Registered {
-    fn describe(&self, out: &mut String, lines: &mut Vec<String>, sources: &Sources) {
-        let kind = if self.server_name.is_some() { "TLS" } else { "TCP" };
-        let _ = writeln!(out, "{kind} is passed through to {}", self.cluster);
-        if self.destinations.len() > 1 {
-            let shares = shares(&self.destinations, "");
-            let _ = writeln!(out, "  destinations: {shares}; this one has the largest share");
-        }
-        if let Some(dials) = &self.dials {
-            let _ = writeln!(out, "  dials: {dials}");
-        }
+    fn reasons(&self, sources: &Sources) -> Vec<String> {
+        let mut lines = Vec::new();
         let from = self.resource.text(sources);
         lines.push(match (&self.server_name, self.addresses.as_slice()) {
             (Some(name), []) => format!("the server name is that of chain `{name}`, from {from}"),
@@ -474,6 +476,7 @@ impl Registered {
         if self.cluster_missing {
             lines.push("there is no such cluster, so the connection is closed".to_owned());
         }
+        lines
     }
 }
 
