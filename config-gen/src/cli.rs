@@ -1,6 +1,7 @@
 //! The command line: arguments to calls to exit status.
 
 mod arguments;
+mod diff;
 mod explain;
 mod graph;
 mod man;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
+        Ok(Arguments { command: Command::Diff(arguments) }) => diff::run(&arguments).into(),
         Ok(Arguments { command: Command::Graph(arguments) }) => graph::run(&arguments).into(),
         Ok(Arguments { command: Command::Schema }) => print_or_complain(&schema()).into(),
         Ok(Arguments { command: Command::Version(arguments) }) => version::run(&arguments).into(),

@@ -4,6 +4,7 @@
 
 mod bypassed;
 mod change;
+mod compared;
 mod connections;
 mod curl;
 mod data;
@@ -27,13 +28,13 @@ pub use bypassed::Bypassed;
 pub use change::Change;
 pub use connections::{Chain, Registered, explain as explain_tls, terminated};
 pub(crate) use connections::{explain_tcp, explain_untold};
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use curl::shell_words;
 pub use data::report as report_data;
 pub use inquiry::{Answered, Inquiry};
 pub use lost::{FailedCondition, Lost};
 pub use outcome::{Forwarded, Local, Outcome, Retries, Share};
 pub use text::report as report_text;
-#[cfg(all(test, feature = "cli"))]
-pub(crate) use curl::shell_words;
 pub use typed::Typed;
 
 /// How conditions, shares and times are called.
@@ -180,6 +181,15 @@ impl<'a> Explainer<'a> {
     ///
     /// None with a config that was checked.
     pub fn explain(&self, sent: &Request) -> Result<Explanation, ConfigError> {
+        self.explained(sent, true)
+    }
+
+    /// The same without the routes that lost, each of which takes an engine of its own.
+    pub(crate) fn explain_in_short(&self, sent: &Request) -> Result<Explanation, ConfigError> {
+        self.explained(sent, false)
+    }
+
+    fn explained(&self, sent: &Request, with_lost: bool) -> Result<Explanation, ConfigError> {
         let profile = self.origin.map(|(_, options)| options.profile);
         let request = match receive(sent) {
             Ok(request) => request,
@@ -208,7 +218,7 @@ impl<'a> Explainer<'a> {
         });
         let lost = match virtual_host {
             // The requests in a tunnel meet the routes, not the tunnel itself.
-            Some(host) if !is_tunnel => {
+            Some(host) if with_lost && !is_tunnel => {
                 let before = host.routes.iter().take(steps.matched.unwrap_or(host.routes.len()));
                 let domain = domain_of(host, &steps.host);
                 let why = |route| lost::why(self.named_route(host, route), &domain, route, &request);

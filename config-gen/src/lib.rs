@@ -23,6 +23,7 @@ pub mod credential;
 mod delegates;
 pub mod destination_rules;
 pub mod diagnostic;
+pub mod diff;
 pub mod emit;
 pub mod explain;
 pub mod gateway;

@@ -255,7 +255,7 @@ fn explain_says_what_and_why() {
 fn the_readme_shows_what_commands_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    for name in ["explain", "graph"] {
+    for name in ["explain", "graph", "diff"] {
         let (_, rest) = readme.split_once(&format!("$ config-gen {name} ")).expect("the example");
         let (line, rest) = rest.split_once('\n').unwrap();
         let (shown, _) = rest.split_once("```").expect("the end of the example");
@@ -285,6 +285,48 @@ fn explain_exit_status() {
     for wrong in [&["http://a/"][..], &["-f", "webserver.yaml"], &["-f", "webserver.yaml", "ftp://a/"]] {
         assert_eq!(status(wrong), 64, "{wrong:?}");
     }
+}
+
+#[test]
+fn diff_tells_what_changes() {
+    compare(&[
+        ("diff-text", &["diff", "actions.yaml", "diff/after.yaml"]),
+        (
+            "diff-bounded",
+            &["diff", "actions.yaml", "diff/after.yaml", "--max-changes", "1", "--max-requests", "40"],
+        ),
+        ("diff-markdown", &["diff", "actions.yaml", "diff/after.yaml", "--format", "markdown"]),
+        ("diff-json", &["diff", "diff/after.yaml", "actions.yaml", "--format", "json"]),
+        ("diff-same", &["diff", "actions.yaml", "actions.yaml"]),
+        ("diff-same-markdown", &["diff", "actions.yaml", "actions.yaml", "--format", "markdown"]),
+        ("diff-profiles", &["diff", "webserver.yaml", "--profiles"]),
+        ("diff-errors", &["diff", "webserver.yaml", "unserved.yaml"]),
+    ]);
+}
+
+#[test]
+fn diff_exit_status() {
+    let status = |arguments: &[&str]| run(&[&["diff"], arguments].concat()).2;
+    assert_eq!(status(&["actions.yaml", "actions.yaml"]), 0);
+    assert_eq!(status(&["actions.yaml", "webserver.yaml"]), 1);
+    assert_eq!(status(&["actions.yaml", "missing.yaml"]), 2);
+    assert_eq!(status(&["unserved.yaml", "unserved.yaml"]), 2, "it has errors");
+    assert_eq!(status(&["unserved.yaml", "unserved.yaml", "--keep-going"]), 0);
+    for wrong in
+        [&["actions.yaml"][..], &["a", "b", "--profiles"], &["a", "--profiles", "--profile", "istio"]]
+    {
+        assert_eq!(status(wrong), 64, "{wrong:?}");
+    }
+}
+
+#[test]
+fn graph_exit_status() {
+    let status = |arguments: &[&str]| run(&[&["graph"], arguments].concat()).2;
+    assert_eq!(status(&["-f", "actions.yaml"]), 0);
+    assert_eq!(status(&["-f", "unserved.yaml"]), 1);
+    assert_eq!(status(&["-f", "unserved.yaml", "--keep-going"]), 1);
+    assert_eq!(status(&["-f", "missing.yaml"]), 2);
+    assert_eq!(status(&["-f", "actions.yaml", "--format", "png"]), 64);
 }
 
 /// The report that `generate` writes on `input`, and what it says beside it.

@@ -41,6 +41,9 @@ pub(super) enum Command {
     /// Say what becomes of a request, and why
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Box<Explain>),
+    /// Show what two sets of resources do otherwise, or two profiles with one set
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(Box<Diff>),
     /// Draw hosts, rules and destinations
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph(Box<Graph>),
@@ -107,6 +110,51 @@ Examples:
 Exit status: 0 whatever the decision, 1 the resources have errors (also with --keep-going), 2 input
 that can't be read, 64 wrong usage";
 
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  config-gen diff old.yaml new.yaml
+  config-gen diff main/istio istio --format markdown > comment.md
+  config-gen diff istio --profiles
+
+Exit status: 0 both do the same, 1 they don't, 2 input that can't be read or has errors, 64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// File or directory of the set before
+    pub(super) before: PathBuf,
+
+    /// The same for the set after
+    #[arg(required_unless_present = "profiles")]
+    pub(super) after: Option<PathBuf>,
+
+    /// Compare what the profiles istio and standalone make of one set
+    #[arg(long, conflicts_with_all = ["after", "profile"])]
+    pub(super) profiles: bool,
+
+    /// Form of the answer on standard output
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Comparison,
+
+    /// Most changes that are shown, of requests and of clusters each; JSON has all
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    pub(super) max_changes: usize,
+
+    /// Most requests that are compared
+    #[arg(long, value_name = "NUMBER", default_value_t = 50_000)]
+    pub(super) max_requests: usize,
+
+    #[command(flatten)]
+    pub(super) reading: Reading,
+}
+
+/// Form of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Text,
+    Markdown,
+    Json,
+}
+
 const GRAPH_EXAMPLES: &str = "\
 Examples:
   config-gen graph -f examples/webserver/istio > rules.svg
@@ -138,7 +186,7 @@ pub(super) struct Input {
 }
 
 /// How resources are meant.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Reading {
     /// MeshConfig, or Istio's ConfigMap that holds one in data.mesh
     #[arg(long, value_name = "FILE")]
@@ -464,6 +512,11 @@ value_enum!(Color:
     "auto" "on a terminal" => Color::Auto,
     "always" "always" => Color::Always,
     "never" "never" => Color::Never,
+);
+value_enum!(Comparison:
+    "text" "for a person" => Comparison::Text,
+    "markdown" "for a comment on a pull request" => Comparison::Markdown,
+    "json" "for a program" => Comparison::Json,
 );
 value_enum!(Picture:
     "dot" "Graphviz" => Picture::Dot,

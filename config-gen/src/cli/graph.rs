@@ -8,7 +8,7 @@ use crate::ports;
 
 pub(super) fn run(arguments: &Graph) -> Status {
     let planned = Planned::read(&arguments.input.files, &arguments.input.reading).and_then(|read| {
-        let ports = ports::of(&read.read.resources(), &read.options);
+        let ports = ports::of(&read.texts.read.resources(), &read.options);
         read.plan(ports)
     });
     let planned = match planned {

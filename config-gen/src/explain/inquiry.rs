@@ -2,7 +2,7 @@
 
 use portolan_engine::ConfigError;
 
-use super::{Answer, Asked, Explainer, explain_tls, explain_untold, terminated};
+use super::{Answer, Asked, Explainer, Explanation, explain_tls, explain_untold, terminated};
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::options::{Listen, Options, Profile};
 use crate::plan::Plan;
@@ -98,28 +98,40 @@ struct Of<'a> {
 impl Of<'_> {
     fn answer(&self, asked: &Asked) -> Result<Answer, ConfigError> {
         let Self { plan, options, resources, findings, explainer } = self;
-        Ok(match asked {
-            Asked::Http(request) => {
-                let host = String::from_utf8_lossy(&request.authority);
-                let untold = explain_untold(plan, options, &host, request.port);
-                if let Some(chain) = untold.filter(|_| !is_by_proxy(request)) {
-                    return Ok(Answer::Connection(options.profile, chain));
-                }
-                let mut explanation = explainer.explain(request)?;
+        answer(asked, plan, options, |request| {
+            let mut explanation = explainer.explain(request)?;
+            if !request.by_tls {
                 explanation.add_bypassed(request.port, resources, findings, options);
-                Answer::Http(Box::new(explanation))
             }
-            Asked::Tls { host, port, request } => match terminated(plan, host, *port) {
-                Some(number) => {
-                    let request = Request { port: number, by_tls: true, ..(**request).clone() };
-                    Answer::Http(Box::new(explainer.explain(&request)?))
-                }
-                None => Answer::Connection(options.profile, explain_tls(plan, options, host, *port)),
-            },
-            Asked::Tcp { target, port } => {
-                Answer::Connection(options.profile, super::explain_tcp(plan, options, target, *port))
-            }
+            Ok(explanation)
         })
+    }
+}
+
+/// Asks the connections of the plan first, and `explain` of requests that the filter sees.
+pub(super) fn answer(
+    asked: &Asked,
+    plan: &Plan,
+    options: &Options,
+    explain: impl Fn(&Request) -> Result<Explanation, ConfigError>,
+) -> Result<Answer, ConfigError> {
+    let http = |request: &Request| Ok(Answer::Http(Box::new(explain(request)?)));
+    match asked {
+        Asked::Http(request) => {
+            let host = String::from_utf8_lossy(&request.authority);
+            let untold = explain_untold(plan, options, &host, request.port);
+            match untold.filter(|_| !is_by_proxy(request)) {
+                Some(chain) => Ok(Answer::Connection(options.profile, chain)),
+                None => http(request),
+            }
+        }
+        Asked::Tls { host, port, request } => match terminated(plan, host, *port) {
+            Some(number) => http(&Request { port: number, by_tls: true, ..(**request).clone() }),
+            None => Ok(Answer::Connection(options.profile, explain_tls(plan, options, host, *port))),
+        },
+        Asked::Tcp { target, port } => {
+            Ok(Answer::Connection(options.profile, super::explain_tcp(plan, options, target, *port)))
+        }
     }
 }
 
