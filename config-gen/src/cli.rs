@@ -6,6 +6,7 @@ mod explain;
 mod graph;
 mod man;
 mod planned;
+mod suggest;
 mod test;
 mod validate;
 mod version;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
         Ok(Arguments { command: Command::Diff(arguments) }) => diff::run(&arguments).into(),
         Ok(Arguments { command: Command::Graph(arguments) }) => graph::run(&arguments).into(),
+        Ok(Arguments { command: Command::Suggest(arguments) }) => suggest::run(&arguments).into(),
         Ok(Arguments { command: Command::Schema }) => print_or_complain(&schema()).into(),
         Ok(Arguments { command: Command::Version(arguments) }) => version::run(&arguments).into(),
         Ok(Arguments { command: Command::Completions(arguments) }) => {

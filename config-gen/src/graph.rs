@@ -283,9 +283,12 @@ impl Builder<'_> {
         let to = match crate::emit::outbound_traffic_policy(self.options) {
             OutboundTrafficPolicy::RegistryOnly => self.refusal("502", "host_not_in_registry"),
             OutboundTrafficPolicy::Gateway => self.refusal("404", "host_not_on_gateway"),
-            OutboundTrafficPolicy::AllowAny { cluster, .. } => self.node(Kind::Cluster, &cluster, || {
-                (cluster.clone(), vec!["passed through by its name".to_owned()])
-            }),
+            OutboundTrafficPolicy::AllowAny { cluster, report, .. } => {
+                self.node(Kind::Cluster, &cluster, || {
+                    let reported = if report { ", and reported" } else { "" };
+                    (cluster.clone(), vec![format!("passed through by its name{reported}")])
+                })
+            }
         };
         self.edge(node, to, None, false);
     }

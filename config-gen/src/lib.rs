@@ -42,6 +42,7 @@ pub mod resource;
 pub mod schema;
 pub mod scope;
 pub mod source;
+pub mod suggest;
 pub mod texts;
 pub mod typed;
 mod xml;

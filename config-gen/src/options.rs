@@ -42,6 +42,16 @@ pub enum OutboundPolicy {
     RegistryOnly,
     /// They are passed through, resolved by their name.
     AllowAny,
+    /// The same, and each is counted and named in the access log, with the reason for which it would be
+    /// refused.
+    Report,
+}
+
+impl OutboundPolicy {
+    /// Whether they are passed through.
+    pub fn passes(self) -> bool {
+        self != Self::RegistryOnly
+    }
 }
 
 /// Whether services share clusters (design, section 7).

@@ -230,6 +230,8 @@ fn explain_says_what_and_why() {
             "explain-mesh",
             vec!["explain", "--plugin-config", "mesh-plugin-config.json", "--requests", "mesh-requests.txt"],
         ),
+        ("explain-report", one(&["--outbound-policy", "report", "http://unknown.example.org/"])),
+        ("explain-report-tls", one(&["--outbound-policy", "report", "https://unknown.example.org:8443/"])),
         (
             "explain-requests-json",
             vec![
@@ -255,7 +257,7 @@ fn explain_says_what_and_why() {
 fn the_readme_shows_what_commands_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    for name in ["explain", "graph", "diff"] {
+    for name in ["explain", "graph", "diff", "suggest"] {
         let (_, rest) = readme.split_once(&format!("$ config-gen {name} ")).expect("the example");
         let (line, rest) = rest.split_once('\n').unwrap();
         let (shown, _) = rest.split_once("```").expect("the end of the example");
@@ -317,6 +319,13 @@ fn diff_exit_status() {
     {
         assert_eq!(status(wrong), 64, "{wrong:?}");
     }
+}
+
+#[test]
+fn suggest_tells_what_would_allow_it() {
+    compare(&[("suggest", &["suggest", "access.log"])]);
+    assert_eq!(run(&["suggest", "missing.log"]).2, 2);
+    assert_eq!(run(&["suggest"]).2, 64);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use config_gen::diagnostic::Diagnostics;
 use config_gen::emit::{MeshOptions, Output};
 use config_gen::input::{Read, ReadOptions, files, read};
 use config_gen::mesh_config::{self, MeshConfig};
-use config_gen::options::{Clusters, Options, OutboundPolicy, Profile};
+use config_gen::options::{Clusters, Options, Profile};
 use config_gen::plan::{ACCEPTABLE, Plan};
 use config_gen::registry::is_exported_to;
 use config_gen::source::Sources;
@@ -157,7 +157,7 @@ impl<'a> Lock<'a> {
     }
 
     fn allows_any(&self) -> bool {
-        self.options.outbound_policy() == OutboundPolicy::AllowAny
+        self.options.outbound_policy().passes()
     }
 
     /// A cluster belongs to a service that is registered and visible.

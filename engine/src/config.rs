@@ -84,6 +84,11 @@ pub enum OutboundTrafficPolicy {
         /// and dialled port. Default: none.
         #[serde(deserialize_with = "whole::deserialize", default, skip_serializing_if = "Vec::is_empty")]
         upstream_ports: Vec<(u16, u16)>,
+        /// Say of each such request which host it is for and why the registry doesn't have it, in the filter
+        /// state that access logs print, and count it: so one learns what the registry lacks before
+        /// it is enforced. Default: no.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        report: bool,
     },
     /// A gateway has no such policy: an unknown host is answered with 404 (GW-11).
     #[serde(rename = "GATEWAY")]
@@ -786,6 +791,7 @@ mod tests {
             outbound_traffic_policy: OutboundTrafficPolicy::AllowAny {
                 cluster: "PassthroughCluster".into(),
                 upstream_ports: vec![(80, 8080)],
+                report: true,
             },
             original_destinations: BTreeMap::from([(
                 "c".into(),

@@ -139,15 +139,14 @@ impl Engine {
 
     /// The catch-all: outbound traffic policy (spec section 3.4).
     fn unknown_host(&self, request: &Request<'_>, on_another_port: bool) -> Decision<'_> {
-        let (cluster, upstream_ports) = match &self.policy {
+        let reason = if on_another_port { Reason::PortNotInRegistry } else { Reason::HostNotInRegistry };
+        let (cluster, upstream_ports, report) = match &self.policy {
             _ if self.mode == Mode::Mesh => return Decision::Pass,
             OutboundTrafficPolicy::Gateway => return self.refuse(Reason::HostNotOnGateway, request),
-            OutboundTrafficPolicy::RegistryOnly => {
-                let reason =
-                    if on_another_port { Reason::PortNotInRegistry } else { Reason::HostNotInRegistry };
-                return self.refuse(reason, request);
+            OutboundTrafficPolicy::RegistryOnly => return self.refuse(reason, request),
+            OutboundTrafficPolicy::AllowAny { cluster, upstream_ports, report } => {
+                (cluster, upstream_ports, *report)
             }
-            OutboundTrafficPolicy::AllowAny { cluster, upstream_ports } => (cluster, upstream_ports),
         };
         let name = host::without_port(request.authority);
         let is_dialled = self.original_destinations.cluster(cluster, request.original_destination).is_none();
@@ -158,11 +157,21 @@ impl Engine {
         // destination (OTP-05), and not what the Host header says.
         let mapped = upstream_ports.iter().find(|(port, _)| *port == request.listener_port);
         let port = mapped.map_or(request.listener_port, |(_, port)| *port);
+        let name = name.to_ascii_lowercase();
+        let route = match report {
+            // The port that clients mean, whatever is dialled in its place.
+            true => {
+                let what = reason.of_dialled(&name, request.listener_port);
+                format!("{} {what}", config::PASSTHROUGH_ROUTE_PROFILE).into()
+            }
+            false => self.passthrough_route.as_str().into(),
+        };
         Decision::Forward(Forward {
             cluster: Some(cluster),
-            route: &self.passthrough_route,
-            dial: Some((name.to_ascii_lowercase().into(), port)),
+            route,
+            dial: Some((name.into(), port)),
             passed_through: true,
+            reported: report.then_some(reason),
             ..Forward::default()
         })
     }

@@ -24,8 +24,9 @@ pub struct Forward<'t> {
     /// Envoy cluster; none in mode `mesh`.
     pub cluster: Option<&'t str>,
     /// What the filter writes into the filter state that selects the Envoy route:
-    /// the route profile, a blank, virtual host and route. None in mode `mesh`.
-    pub route: &'t str,
+    /// the route profile, a blank, virtual host and route, or the reason why there are none. None in mode
+    /// `mesh`.
+    pub route: Cow<'t, str>,
     /// New `:authority`.
     pub authority: Option<&'t str>,
     /// What the upstream is told of the authority that this replaces (VS-RW-16).
@@ -41,6 +42,8 @@ pub struct Forward<'t> {
     pub inspected: Option<Inspected>,
     /// The host is not in the registry (`ALLOW_ANY`).
     pub passed_through: bool,
+    /// The host would be refused for this reason, were the registry enforced.
+    pub reported: Option<Reason>,
     /// The host is named by a VirtualService only (GAP-01).
     pub unregistered: bool,
     /// Envoy's fault filter holds it back (VS-FAULT-01).
@@ -221,11 +224,23 @@ impl<'t> LocalReply<'t> {
         Self {
             status: reason.status(),
             cause: Cause::Refused(reason),
-            details: format!("{}{{{host}}}", reason.as_str()).into(),
+            details: reason.of(&host).into(),
             headers: Vec::new(),
             grpc_status: None,
             body: format!("{host} {}\n", reason.sentence()).into_bytes().into(),
         }
+    }
+}
+
+impl Reason {
+    /// The reason and what it is about, as it stands in access logs: `host_not_in_registry{example.com}`.
+    fn of(self, printable: &str) -> String {
+        format!("{}{{{printable}}}", self.as_str())
+    }
+
+    /// The same of a host and the port that would be dialled: `host_not_in_registry{example.com:80}`.
+    pub(crate) fn of_dialled(self, host: &[u8], port: u16) -> String {
+        self.of(&format!("{}:{port}", printable(host)))
     }
 }
 

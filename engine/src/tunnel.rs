@@ -100,7 +100,7 @@ impl Tunnels {
         let (_, cluster, state) = self.http.iter().find(|(known, _, _)| *known == port)?;
         Some(Decision::Forward(Forward {
             cluster: Some(cluster),
-            route: state,
+            route: state.as_str().into(),
             inspected: Some(Inspected { server_name: None }),
             ..Forward::default()
         }))
@@ -135,7 +135,7 @@ impl Tunnel {
         };
         Decision::Forward(Forward {
             cluster,
-            route: &self.state,
+            route: self.state.as_str().into(),
             dial,
             inspected: self.tls.as_ref().map(|tls| Inspected { server_name: Some(server_name(tls)) }),
             ..Forward::default()

@@ -12,6 +12,8 @@ pub(crate) struct Stats {
     rewritten: Counter,
     /// Forwarded to a host outside the registry (`ALLOW_ANY`).
     passed_through: Counter,
+    /// Of these, those that the registry would refuse (`--outbound-policy report`).
+    reported: Counter,
     /// Forwarded for a host that only a VirtualService names (GAP-01).
     unregistered: Counter,
     /// Header lines removed that a client must not send (GAP-05).
@@ -40,6 +42,7 @@ impl Stats {
             allowed: Counter::define("portolan.allowed")?,
             rewritten: Counter::define("portolan.rewritten")?,
             passed_through: Counter::define("portolan.passed_through")?,
+            reported: Counter::define("portolan.reported")?,
             unregistered: Counter::define("portolan.unregistered")?,
             forbidden_headers: Counter::define("portolan.forbidden_headers")?,
             redirected: Counter::define("portolan.redirected")?,
@@ -57,6 +60,9 @@ impl Stats {
             self.passed_through.add(1);
         } else {
             self.allowed.add(1);
+        }
+        if forward.reported.is_some() {
+            self.reported.add(1);
         }
         if forward.authority.is_some() || forward.path.is_some() {
             self.rewritten.add(1);

@@ -73,6 +73,8 @@ pub struct Effects {
     pub mirrors: Option<Vec<String>>,
     /// What load balancers hash.
     pub hash: Option<Vec<String>>,
+    /// Why it would be refused if the registry were enforced.
+    pub reported: Option<Option<String>>,
     /// How long the answer took.
     pub elapsed: Option<Duration>,
 }
@@ -96,6 +98,8 @@ pub struct WantedEffects {
     pub mirrors: Vec<String>,
     /// None: not looked at.
     pub hash: Option<Vec<String>>,
+    /// None: it isn't.
+    pub reported: Option<String>,
 }
 
 /// How much earlier than asked for a timer may seem to end.
@@ -145,6 +149,10 @@ impl WantedEffects {
         }
         if let (Some(wanted), Some(got)) = (&self.hash, &seen.hash) {
             check("hash", wanted.join(", "), got.join(", "));
+        }
+        if let Some(got) = &seen.reported {
+            let text = |reason: &Option<String>| reason.clone().unwrap_or_else(|| "no".to_owned());
+            check("reported", text(&self.reported), text(got));
         }
         if let Some(elapsed) = seen.elapsed {
             if self.delay.is_some_and(|delay| elapsed + EARLY < delay) {
@@ -228,6 +236,7 @@ pub(super) fn of_forward(forward: &Forward<'_>) -> Effects {
     Effects {
         delay: Some(told(forward, "x-envoy-fault-delay-request").as_deref().map(milliseconds)),
         timeout: Some(told(forward, "x-envoy-upstream-rq-timeout-ms").as_deref().map(milliseconds)),
+        reported: Some(forward.reported.map(|reason| reason.as_str().to_owned())),
         route_profile: Some(forward.route.split(' ').next().unwrap_or_default().to_owned()),
         retries: Some(Retries::These(RetryPolicy {
             attempts: attempts.unwrap_or(0),

@@ -442,8 +442,18 @@ impl Reader<'_> {
         };
         let fields = [
             &["cluster", "authority", "path", "dials", "status", "headers"],
-            ["response_headers", "grpc_status", "delay", "timeout", "retries", "attempts", "mirrors", "hash"]
-                .as_slice(),
+            [
+                "response_headers",
+                "grpc_status",
+                "delay",
+                "timeout",
+                "retries",
+                "attempts",
+                "mirrors",
+                "hash",
+                "reported",
+            ]
+            .as_slice(),
         ];
         self.object(node, &fields.concat())?;
         let mut bytes = |name: &str| match node.get(name) {
@@ -482,6 +492,9 @@ impl Reader<'_> {
         }
         if let Some(mirrors) = node.get("mirrors") {
             effects.mirrors = self.texts(mirrors);
+        }
+        if let Some(reason) = node.get("reported") {
+            effects.reported = Some(self.text(reason)?);
         }
         if let Some(hash) = node.get("hash") {
             effects.hash = Some(self.texts(hash));

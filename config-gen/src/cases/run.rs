@@ -203,11 +203,15 @@ pub(super) fn name_dedicated(seen: &mut Seen, plan: &Plan) {
 
 /// What becomes of a connection that is passed through: none of its bytes are touched.
 pub(super) fn of_connection(request: &Request, chain: &Chain) -> Seen {
+    let mut effects = Effects { reported: Some(None), ..Effects::default() };
     let (cluster, dials) = match chain {
         Chain::Registered(chain) if chain.cluster_missing => return Seen::Closed,
         Chain::Closed { .. } | Chain::NotTls | Chain::NotHttp | Chain::NoHttp => return Seen::Closed,
         Chain::Registered(chain) => (&chain.cluster, chain.dials.clone()),
-        Chain::Unregistered { cluster, dials } => (cluster, Some(dials.clone())),
+        Chain::Unregistered { cluster, dials, reported } => {
+            effects.reported = Some(reported.then(|| "server_name_not_in_registry".to_owned()));
+            (cluster, Some(dials.clone()))
+        }
     };
     Seen::passed(request, Some(cluster.clone()), dials)
 }

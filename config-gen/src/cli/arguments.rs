@@ -47,6 +47,9 @@ pub(super) enum Command {
     /// Draw hosts, rules and destinations
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph(Box<Graph>),
+    /// Print ServiceEntries for what an access log reports as missing
+    #[command(after_help = SUGGEST_EXAMPLES)]
+    Suggest(Suggest),
     /// Print the JSON Schema of the plugin config
     #[command(after_help = SCHEMA_EXAMPLE)]
     Schema,
@@ -210,6 +213,30 @@ pub(super) enum Picture {
     Dot,
     Mermaid,
     Svg,
+}
+
+const SUGGEST_EXAMPLES: &str = "\
+Examples:
+  config-gen generate -f istio -o out --outbound-policy report --access-log /var/log/envoy/access.log
+  config-gen suggest /var/log/envoy/access.log > more.yaml
+  config-gen suggest - --allow-upstream 10.0.0.0/8 < access.log
+
+Exit status: 0 done, 2 a log that can't be read, 64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Suggest {
+    /// Access logs as `generate` has Envoy write them, with the outbound policy `report`; `-` is
+    /// standard input. Lines of other forms are passed over
+    #[arg(value_name = "ACCESS_LOG|-", required = true)]
+    pub(super) logs: Vec<PathBuf>,
+
+    /// Private addresses to which a suggested host may lead
+    #[arg(long, value_name = "CIDR")]
+    pub(super) allow_upstream: Vec<Cidr>,
+
+    /// Most hosts that are suggested: clients choose the names
+    #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+    pub(super) max_hosts: usize,
 }
 
 const SCHEMA_EXAMPLE: &str = "\
@@ -476,6 +503,7 @@ value_enum!(Profile:
 value_enum!(OutboundPolicy:
     "registry-only" "refuse them" => OutboundPolicy::RegistryOnly,
     "allow-any" "pass them through" => OutboundPolicy::AllowAny,
+    "report" "pass them through, and count and name them" => OutboundPolicy::Report,
 );
 value_enum!(Clusters:
     "auto" "from 100 on that differ in nothing but their host" => Clusters::Auto,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::emit::{cluster, listener, passes_original_destinations, type_url};
-use crate::options::{Options, OutboundPolicy, OwnConnections};
+use crate::options::{Options, OwnConnections};
 use crate::plan::{Cluster, Plan};
 
 /// Name of this proxy; nothing but Envoy itself asks for it.
@@ -62,7 +62,7 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     clusters.extend(originals.map(|entry| cluster::cluster(&entry, options)));
     clusters.push(cluster::black_hole(envoy));
     clusters.extend(listener::tunnel_names(plan).iter().map(|name| cluster::internal(name, envoy)));
-    if options.outbound_policy() == OutboundPolicy::AllowAny {
+    if options.outbound_policy().passes() {
         clusters.push(cluster::passthrough(options));
     }
     if passes_original_destinations(options) {

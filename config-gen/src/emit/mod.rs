@@ -126,16 +126,19 @@ pub(crate) fn outbound_traffic_policy(options: &Options) -> config::OutboundTraf
     match options.outbound_policy() {
         _ if options.gateway.is_some() => config::OutboundTrafficPolicy::Gateway,
         OutboundPolicy::RegistryOnly => config::OutboundTrafficPolicy::RegistryOnly,
-        OutboundPolicy::AllowAny => config::OutboundTrafficPolicy::AllowAny {
-            cluster: PASSTHROUGH_CLUSTER.to_owned(),
-            upstream_ports: options
-                .envoy
-                .upstream_ports
-                .iter()
-                .filter(|entry| entry.host.is_none())
-                .map(|entry| (entry.port, entry.dialled))
-                .collect(),
-        },
+        policy @ (OutboundPolicy::AllowAny | OutboundPolicy::Report) => {
+            config::OutboundTrafficPolicy::AllowAny {
+                cluster: PASSTHROUGH_CLUSTER.to_owned(),
+                upstream_ports: options
+                    .envoy
+                    .upstream_ports
+                    .iter()
+                    .filter(|entry| entry.host.is_none())
+                    .map(|entry| (entry.port, entry.dialled))
+                    .collect(),
+                report: policy == OutboundPolicy::Report,
+            }
+        }
     }
 }
 
@@ -158,7 +161,7 @@ pub(crate) fn original_destinations(
 
 /// Whether connections to what isn't in the registry go where the client wanted them.
 fn passes_original_destinations(options: &Options) -> bool {
-    !options.envoy.transparent.is_empty() && options.outbound_policy() == OutboundPolicy::AllowAny
+    !options.envoy.transparent.is_empty() && options.outbound_policy().passes()
 }
 
 /// A generated file as Envoy finds it.

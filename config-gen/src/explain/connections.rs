@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::outcome::MILLION;
 use super::{Named, Share};
 use crate::emit::PASSTHROUGH_CLUSTER;
-use crate::emit::listener::carries_http;
+use crate::emit::listener::{carries_http, looks_for_tls};
 use crate::options::{Cidr, Options, OutboundPolicy};
 use crate::plan::{ConnectionRoute, Discovery, Plan};
 
@@ -21,6 +21,8 @@ pub enum Chain {
         cluster: String,
         /// Name and port to dial.
         dials: String,
+        /// The name is in the access log, and counted.
+        reported: bool,
     },
     /// No chain has the name: closed (OTP-04).
     Closed {
@@ -68,10 +70,13 @@ pub fn explain(plan: &Plan, options: &Options, host: &str, port: u16) -> Chain {
     let named = tried.iter().find_map(|name| routes.of(Some(name)));
     match (named.or_else(|| routes.of(None)), options.outbound_policy()) {
         (Some(route), _) => registered(plan, route, &name),
-        _ if !routes.all.iter().any(|route| route.server_name.is_some()) => Chain::NotTls,
-        (None, OutboundPolicy::AllowAny) if address.is_none() => Chain::Unregistered {
+        _ if !looks_for_tls(options) && !routes.all.iter().any(|route| route.server_name.is_some()) => {
+            Chain::NotTls
+        }
+        (None, policy) if policy.passes() && address.is_none() => Chain::Unregistered {
             cluster: PASSTHROUGH_CLUSTER.to_owned(),
             dials: format!("{name}:{}", options.envoy.dialled_port("", port)),
+            reported: policy == OutboundPolicy::Report,
         },
         _ => Chain::Closed { no_name: address.is_some() },
     }

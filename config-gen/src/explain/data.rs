@@ -125,6 +125,7 @@ impl Forwarded {
             "path": bytes(&self.path),
             "tlsServerName": self.server_name,
             "dials": self.dials,
+            "reported": self.reported,
             "tunnel": self.tunnel,
             "requestHeaders": self.request_headers.iter().chain(&self.told).map(change).collect::<Value>(),
             "responseHeaders": self.response_headers.iter().map(change).collect::<Value>(),
@@ -214,8 +215,14 @@ impl Chain {
                     "rule": chain.rule.as_ref().map(|rule| rule.json(sources)),
                 }),
             ),
-            Self::Unregistered { cluster, dials } => (
-                json!({"action": "passThrough", "cluster": cluster, "clusterExists": true, "dials": dials}),
+            Self::Unregistered { cluster, dials, reported } => (
+                json!({
+                    "action": "passThrough",
+                    "cluster": cluster,
+                    "clusterExists": true,
+                    "dials": dials,
+                    "reported": reported.then_some("server_name_not_in_registry"),
+                }),
                 Value::Null,
             ),
             Self::Closed { no_name: false } => closed("unknown_server_name"),

@@ -53,6 +53,8 @@ pub struct Forwarded {
     pub server_name: Option<String>,
     /// Host and port to dial where the cluster leads to many hosts.
     pub dials: Option<String>,
+    /// Why it would be refused if the registry were enforced.
+    pub reported: Option<String>,
     /// What becomes of what stands in the tunnel that the client asks for, where that is looked at.
     pub tunnel: Option<String>,
     /// Changes of the request's headers.
@@ -342,6 +344,7 @@ fn forwarded(
         authority,
         server_name,
         path: forward.path.unwrap_or_else(|| request.path.clone()),
+        reported: forward.reported.map(|reason| reason.as_str().to_owned()),
         dials: forward.dial.map(|(host, port)| format!("{}:{port}", host.escape_ascii())),
         tunnel,
         request_headers,

@@ -258,6 +258,7 @@ pub(super) fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], source
     if let Some(dials) = &forwarded.dials {
         facts.push(("dials", dials.clone()));
     }
+    facts.extend(forwarded.reported.as_deref().map(reported));
     if let Some(tunnel) = &forwarded.tunnel {
         facts.push(("inside", tunnel.clone()));
     }
@@ -298,6 +299,10 @@ pub(super) fn facts(forwarded: &Forwarded, authority: &[u8], path: &[u8], source
         facts.push(("chosen by hash of", forwarded.hash.join(", ")));
     }
     facts
+}
+
+fn reported(reason: &str) -> Fact {
+    ("reported", format!("{reason}, counted and in the access log"))
 }
 
 pub(super) fn local_facts(local: &Local) -> Vec<Fact> {
@@ -418,8 +423,10 @@ impl Chain {
                 facts.extend(chain.dials.clone().map(|dials| ("dials", dials)));
                 (format!("{kind} is passed through to {}", chain.cluster), facts)
             }
-            Self::Unregistered { cluster, dials } => {
-                (format!("TLS is passed through to {cluster}"), vec![("dials", dials.clone())])
+            Self::Unregistered { cluster, dials, reported } => {
+                let mut facts = vec![("dials", dials.clone())];
+                facts.extend(reported.then(|| self::reported("server_name_not_in_registry")));
+                (format!("TLS is passed through to {cluster}"), facts)
             }
             Self::Closed { .. } | Self::NotTls | Self::NoHttp => ("closed".to_owned(), Vec::new()),
             Self::NotHttp => ("answered 400 and closed".to_owned(), Vec::new()),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// VAL-00a.
-pub(super) fn fqdn(text: &str) -> Result<(), String> {
+pub(crate) fn fqdn(text: &str) -> Result<(), String> {
     length(text)?;
     labels(text)
 }

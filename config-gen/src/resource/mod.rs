@@ -5,7 +5,7 @@
 
 pub mod action;
 pub mod destination_rule;
-mod domain;
+pub(crate) mod domain;
 pub mod gateway;
 pub mod kubernetes_service;
 mod read;

@@ -122,6 +122,7 @@ impl<'a> Client<'a> {
             elapsed: Some(elapsed),
             attempts: Some(arrived.len()),
             mirrors: Some(mirrors),
+            reported: Some(text("decision").as_deref().and_then(reported)),
             ..Effects::default()
         };
         let reason = text("reason").unwrap_or_default();
@@ -237,6 +238,13 @@ impl<'a> Client<'a> {
 /// About a tunnel, of which what is inside has lines of its own.
 fn is_looked_into(line: &Value) -> bool {
     line["upstream_cluster"].as_str().is_some_and(|cluster| cluster.starts_with("tunnel_"))
+}
+
+/// The reason in a decision such as `passthrough host_not_in_registry{b.example.com:80}`.
+fn reported(decision: &str) -> Option<String> {
+    let (sort, rest) = decision.split_once(' ')?;
+    let (reason, _) = rest.split_once("_not_in_registry{")?;
+    ["passthrough", "tls_reported"].contains(&sort).then(|| format!("{reason}_not_in_registry"))
 }
 
 fn headers(response: &Response) -> Headers {

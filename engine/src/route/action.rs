@@ -328,7 +328,7 @@ impl ForwardAction {
         }
         Decision::Forward(Forward {
             cluster,
-            route: owner.state.unwrap_or(&self.state),
+            route: owner.state.unwrap_or(&self.state).into(),
             authority,
             original_host: match (&self.authority, chosen_authority) {
                 (_, None) => OriginalHost::Requested,
@@ -344,6 +344,7 @@ impl ForwardAction {
             dial,
             inspected: None,
             passed_through: false,
+            reported: None,
             unregistered: false,
             delayed: drawn.delay.is_some(),
             cors,

@@ -207,10 +207,21 @@ fn set(proxy: &mut Value, settings: &ConnectionSettings) {
 pub(super) fn unknown_sni_chain(port: u16, options: &Options) -> Value {
     let filters = match options.outbound_policy() {
         OutboundPolicy::RegistryOnly => vec![refuse("tls_refused", "server_name_not_in_registry", options)],
-        OutboundPolicy::AllowAny => vec![
-            dial_server_name(options.envoy.dialled_port("", port), &passthrough_dns_cache(&options.envoy)),
-            tcp_proxy("tls_unregistered", "tls_unregistered", None, &to(PASSTHROUGH_CLUSTER), options),
-        ],
+        policy => {
+            let (prefix, decision) = match policy {
+                // As the filter says it of requests.
+                OutboundPolicy::Report => {
+                    let what = format!("server_name_not_in_registry{{%REQUESTED_SERVER_NAME%:{port}}}");
+                    ("tls_reported", format!("tls_reported {what}"))
+                }
+                _ => ("tls_unregistered", "tls_unregistered".to_owned()),
+            };
+            let dialled = options.envoy.dialled_port("", port);
+            vec![
+                dial_server_name(dialled, &passthrough_dns_cache(&options.envoy)),
+                tcp_proxy(prefix, &decision, None, &to(PASSTHROUGH_CLUSTER), options),
+            ]
+        }
     };
     chain("tls unknown", &json!({"transport_protocol": "tls"}), &Value::Array(filters))
 }
@@ -229,7 +240,13 @@ pub(super) fn refused_at(port: u16, ranges: &[Cidr], options: &Options) -> Value
 /// Nothing is registered that could be meant: passed to where the client wanted it (OTP-05).
 pub(super) fn passed_chain(options: &Options) -> Value {
     let cluster = original_destination_name(PASSTHROUGH_CLUSTER);
-    let filter = tcp_proxy("tcp_unregistered", "tcp_unregistered", None, &to(&cluster), options);
+    let (prefix, decision) = match options.outbound_policy() {
+        OutboundPolicy::Report => {
+            ("tcp_reported", "tcp_reported destination_not_in_registry{%DOWNSTREAM_LOCAL_ADDRESS%}")
+        }
+        _ => ("tcp_unregistered", "tcp_unregistered"),
+    };
+    let filter = tcp_proxy(prefix, decision, None, &to(&cluster), options);
     chain("passed", &json!({}), &json!([filter]))
 }
 

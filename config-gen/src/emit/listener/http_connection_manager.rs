@@ -10,7 +10,7 @@ use super::tunnels::hand_over;
 use crate::emit::cluster::passthrough_dns_cache;
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
 use crate::emit::{Output, ROUTE_FILTER_STATE, guard, in_files_root, type_url};
-use crate::options::{Options, OutboundPolicy, Profile};
+use crate::options::{Options, Profile};
 use crate::plan::Plan;
 
 /// `name` is that of the listener. Where clients name the port, it is an explicit proxy, and they may
@@ -104,7 +104,7 @@ fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::R
             },
         }));
     }
-    if options.outbound_policy() == OutboundPolicy::AllowAny {
+    if options.outbound_policy().passes() {
         filters.push(only_passed_through(&json!({
             "name": "envoy.filters.http.dynamic_forward_proxy",
             "typed_config": {

@@ -82,7 +82,9 @@ fn listener(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> 
     let rest = routes.iter().find(|route| route.takes_the_rest());
     let terminations = plan.gateway.iter().flat_map(|gateway| &gateway.terminations);
     let terminations: Vec<&Termination> = terminations.filter(|one| one.port == port).collect();
-    let by_name = !terminations.is_empty() || routes.iter().any(|route| route.server_name.is_some());
+    let by_name = !terminations.is_empty()
+        || routes.iter().any(|route| route.server_name.is_some())
+        || looks_for_tls(options);
     let mut chains = chains::registered(&routes, http.as_ref(), None, plan, options);
     for termination in &terminations {
         chains.push(terminations::chain(termination, plan, options)?);
@@ -122,6 +124,11 @@ fn listener(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> 
     Ok(listener)
 }
 
+/// Whether TLS is expected on every port: where the registry is still being gathered, it has TLS on none.
+pub(crate) fn looks_for_tls(options: &Options) -> bool {
+    options.outbound_policy() == OutboundPolicy::Report
+}
+
 /// Tells the filter which port clients mean (GAP-01).
 fn told_to_filter(port: ListenerPort) -> Value {
     json!({"filter_metadata": {"portolan": {"port": port.to_string()}}})
@@ -139,7 +146,7 @@ pub(crate) fn carries_http(port: u16, plan: &Plan, options: &Options) -> bool {
         return rest.beside_http;
     }
     options.profile == Profile::Standalone
-        || options.outbound_policy() == OutboundPolicy::AllowAny
+        || options.outbound_policy().passes()
         || plan.virtual_hosts.iter().any(|host| host.ports.is_empty() || host.ports.contains(&port))
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::told_to_filter;
 use crate::emit::{ROUTE_FILTER_STATE, type_url};
-use crate::options::{Options, OutboundPolicy};
+use crate::options::Options;
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Mirror, Plan, RetryHosts, RetryProfile, RouteProfile, retries};
 use crate::resource::destination_rule::HashKey;
@@ -18,7 +18,7 @@ use crate::resource::destination_rule::HashKey;
 pub(super) fn route_config(port: ListenerPort, plan: &Plan, options: &Options) -> Value {
     let mut routes = vec![profile_route(&RouteProfile::default(), options)];
     routes.extend(plan.profiles.iter().map(|profile| profile_route(profile, options)));
-    let allow_any = options.outbound_policy() == OutboundPolicy::AllowAny;
+    let allow_any = options.outbound_policy().passes();
     if allow_any {
         // No retries (OTP-05, VS-RETRY-12).
         routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
