@@ -67,6 +67,11 @@ fn rich() -> Value {
             "domains": ["b"],
             "refuse": "onlyTlsPorts",
         }],
+        "sharedRoutes": [{
+            "virtualHosts": [["ServiceEntry default/c", ["c"]], ["ServiceEntry default/d", ["d"]]],
+            "ports": [80],
+            "routes": [{"name": "default", "route": {"cluster": "c", "dial": {"port": 80}}}],
+        }],
         "connect": {
             "tunnels": [{"name": "n", "domains": ["t"], "ports": [443], "clusters": [["c", 1]], "tls": {}}],
             "http": [[80, "tunnel_http_80"]],

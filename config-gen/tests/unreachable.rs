@@ -106,7 +106,7 @@ fn reached(engine: &Engine) -> BTreeSet<String> {
                         ..Request::default()
                     };
                     if let Decision::Forward(forward) = engine.decide(&request, &mut NoTrace) {
-                        reached.insert(forward.route.to_owned());
+                        reached.insert(forward.route.into_owned());
                     }
                 }
             }
