@@ -31,7 +31,7 @@ export interface Options {
   /** `region/zone/subzone`. */
   clientLocality?: string;
   /** Default: `registry-only`; in profile istio `allow-any`. */
-  outboundPolicy?: "registry-only" | "allow-any";
+  outboundPolicy?: "registry-only" | "allow-any" | "report";
   /** What a ServiceEntry without location is. Default: `internal`; in profile istio `external`. */
   defaultLocation?: "internal" | "external";
   envoyHeaders?: boolean;
