@@ -11,6 +11,7 @@ use config_gen::options::{Options, Profile};
 use config_gen::plan::Plan;
 use config_gen::ports;
 use config_gen::source::Sources;
+use portolan_engine::Config;
 
 /// A set of resources, read; none where they have errors.
 fn read(yaml: &str) -> Option<Read> {
@@ -38,9 +39,8 @@ fn compare_in(before: &str, after: &str, profiles: [Profile; 2], settings: Setti
     let [first, second] = options;
     let (plan, options) = plan(&one, first, &ports)?;
     let (other_plan, other_options) = self::plan(&other, second, &ports)?;
-    let generated_alike = [Output::PluginConfig, Output::Envoy]
-        .into_iter()
-        .all(|output| generated(output, &plan, &options) == generated(output, &other_plan, &other_options));
+    let generated_alike = plugin_config(&plan, &options) == plugin_config(&other_plan, &other_options)
+        && bootstrap(&plan, &options) == bootstrap(&other_plan, &other_options);
     let before = Side { plan: &plan, options: &options, sources: &one.sources };
     let after = Side { plan: &other_plan, options: &other_options, sources: &other.sources };
     Some((diff::compare(before, after, settings).unwrap(), generated_alike))
@@ -50,19 +50,21 @@ fn compare(before: &str, after: &str) -> Diff {
     compare_in(before, after, [Profile::Standalone; 2], Settings::default()).expect("sets without errors").0
 }
 
-/// What Envoy or the filter gets, without names that only logs and statistics show.
-fn generated(output: Output, plan: &Plan, options: &Options) -> String {
-    let content = output.render(plan, options, &MeshOptions::default()).unwrap().remove(0).content;
-    let shown_only = [
-        "\"name\": ",
-        "name: tls ",
-        "name: tcp ",
-        "decision: ",
-        "external: ",
-        "istio:",
-        "metadata:",
-        "filter_metadata:",
-    ];
+/// What the filter gets, without names that only logs show.
+fn plugin_config(plan: &Plan, options: &Options) -> Config {
+    let mut config = plan.proxy_config(options);
+    for host in &mut config.virtual_hosts {
+        host.name.clear();
+        host.routes.iter_mut().for_each(|route| route.name.clear());
+    }
+    config
+}
+
+/// What Envoy gets, without names that only logs and statistics show.
+fn bootstrap(plan: &Plan, options: &Options) -> String {
+    let content = Output::Envoy.render(plan, options, &MeshOptions::default()).unwrap().remove(0).content;
+    let shown_only =
+        ["name: tls ", "name: tcp ", "decision: ", "external: ", "istio:", "metadata:", "filter_metadata:"];
     let is_shown = |line: &&str| {
         let line = line.trim_start_matches([' ', '-']);
         shown_only.iter().any(|start| line.starts_with(start))

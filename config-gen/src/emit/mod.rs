@@ -9,7 +9,6 @@ mod mesh;
 mod nftables;
 mod secret;
 
-#[cfg(feature = "cli")]
 pub(crate) use bootstrap::clusters;
 pub use mesh::{MeshOptions, check as check_mesh};
 
