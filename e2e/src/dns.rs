@@ -84,7 +84,7 @@ impl DnsServer {
     }
 
     /// From now on, leaves questions for this name without any answer (`true`),
-    /// or answers them again (`false`). Wildcards are not looked at.
+    /// or answers them again (`false`). `*.example.com` stands for all names below `example.com`.
     pub fn silent(&self, name: &str, silent: bool) {
         let mut state = lock(&self.state);
         if silent {
@@ -97,17 +97,11 @@ impl DnsServer {
 
 impl State {
     fn addresses(&self, name: &str) -> Option<&[Ipv4Addr]> {
-        if let Some(addresses) = self.records.get(name) {
-            return Some(addresses);
-        }
-        let mut rest = name;
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(addresses) = self.records.get(&format!("*.{parent}")) {
-                return Some(addresses);
-            }
-            rest = parent;
-        }
-        None
+        names_for(name).find_map(|name| self.records.get(&name)).map(Vec::as_slice)
+    }
+
+    fn is_silent(&self, name: &str) -> bool {
+        names_for(name).any(|name| self.silent.contains(&name))
     }
 
     /// The answer to one message, or nothing if none shall be sent.
@@ -116,7 +110,7 @@ impl State {
         let query = request.queries.first()?;
         let name = canonical(&query.name().to_ascii());
         self.queries.push(name.clone());
-        if self.silent.contains(&name) {
+        if self.is_silent(&name) {
             return None;
         }
         let mut response = Message::response(request.metadata.id, request.metadata.op_code);
@@ -137,6 +131,12 @@ impl State {
         }
         response.to_vec().ok()
     }
+}
+
+/// The name itself, and the wildcards above it, the nearest first.
+fn names_for(name: &str) -> impl Iterator<Item = String> {
+    let wildcards = name.match_indices('.').map(|(at, _)| format!("*{}", &name[at..]));
+    std::iter::once(name.to_owned()).chain(wildcards)
 }
 
 /// Both sockets must have the same port, so the port of the first may be taken

@@ -1,15 +1,18 @@
 //! `--clusters shared` in a real Envoy: what the cases can't say. That requests are decided alike is
 //! shown by the cases, which run in this form too.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::process::{poll, stop};
+use portolan_e2e::raw::Head;
 use portolan_e2e::upstream::echo;
-use portolan_e2e::{Ca, DnsServer, Portolan, Scratch, SeenRequest, Setup, Upstream, places, raw, tls_client};
+use portolan_e2e::{
+    Ca, DnsServer, Portolan, Scratch, SeenRequest, Setup, Upstream, each_version, raw, tls_client,
+};
 
 const REGISTRY: &str = "
 apiVersion: networking.istio.io/v1
@@ -115,13 +118,6 @@ impl World {
         ensure!(seen["upstream"] == upstream, "{host}{path} reached {}", seen["upstream"]);
         Ok(())
     }
-}
-
-fn each_version(test: impl Fn(&str) -> Result<()>) -> Result<()> {
-    places::envoy_versions()?.iter().try_for_each(|version| {
-        println!("Envoy {version}");
-        test(version)
-    })
 }
 
 #[test]
@@ -236,12 +232,32 @@ fn clients_cannot_crowd_out_registered_hosts() -> Result<()> {
         world.reaches("a.example.com", "/", "a")?;
         world.reaches("b.example.com", "/", "b")?;
         world.reaches("s.tls.example.com", "/", "secure")?;
-        world.reaches("t.tls.example.com", "/", "secure")?;
-        // Nor can they by names that DNS doesn't answer.
-        for number in 0..3 {
-            world.dns.silent(&format!("silent{number}.crowd.test"), true);
+        world.reaches("t.tls.example.com", "/", "secure")
+    })
+}
+
+#[test]
+fn clients_cannot_starve_registered_hosts() -> Result<()> {
+    each_version(|version| {
+        let world = World::start(version, "allow-any")?;
+        // Names that DNS never answers for.
+        world.dns.silent("*.crowd.test", true);
+        let mut waiting = Vec::new();
+        for number in 0..400 {
+            let mut stream = TcpStream::connect(world.portolan.http()?)?;
+            stream
+                .write_all(&Head::new("GET", "/").header("Host", format!("n{number}.crowd.test")).finish())?;
+            waiting.push(stream);
         }
-        world.reaches("c.example.com", "/", "c")
+        let pending = |count: &usize| *count >= waiting.len();
+        let asked = || world.dns.queries().iter().filter(|name| name.ends_with(".crowd.test")).count();
+        poll(Duration::from_secs(5), || Some(asked()).filter(pending)).context("they aren't asked for")?;
+        for (host, upstream) in [("a.example.com", "a"), ("s.tls.example.com", "secure")] {
+            let begin = Instant::now();
+            world.reaches(host, "/", upstream)?;
+            ensure!(begin.elapsed() < Duration::from_secs(2), "{host} took {:?}", begin.elapsed());
+        }
+        Ok(())
     })
 }
 
