@@ -280,6 +280,8 @@ export interface Forward {
   tlsServerName: string | null;
   /** Where it comes from the request. */
   dials: string | null;
+  /** Under the policy `report`: why the registry would refuse it. */
+  reported: string | null;
   tunnel: string | null;
   requestHeaders: HeaderChange[];
   responseHeaders: HeaderChange[];
@@ -337,6 +339,8 @@ export interface PassThrough {
   clusterExists: boolean;
   destinations?: Share[];
   dials: string | null;
+  /** Under the policy `report`: why the registry would refuse it. Left out where the registry has it. */
+  reported?: string | null;
 }
 
 export interface Version {

@@ -411,6 +411,29 @@ fn allow_any_passes_to_where_the_client_wanted() -> Result<()> {
     })
 }
 
+/// As under `ALLOW_ANY`, and named, so that it can be registered.
+#[test]
+fn what_passes_to_where_the_client_wanted_is_reported() -> Result<()> {
+    each_version(|world, version| {
+        let running = world.start(version, |setup| setup.option("--outbound-policy", "report"))?;
+        let log = |decision: &str| running.portolan.access_log_line(|line| line["decision"] == decision);
+        assert_eq!(world.get("http://other.example.org/", FOUR)?, "200 four");
+        log("passthrough host_not_in_registry{other.example.org:80}")?;
+        assert_eq!(world.get("https://other.example.org/", FOUR)?, "200 four");
+        let line = log("tcp_reported destination_not_in_registry{10.99.0.4:443}")?;
+        assert_eq!(line["server_name"], "other.example.org");
+        assert_eq!(greeting((FOUR, 9999))?, "10.99.0.4:9999");
+        log("tcp_reported destination_not_in_registry{10.99.0.4:9999}")?;
+        assert_eq!(running.portolan.counter("reported")?, 1);
+        let reported = "tcp.tcp_reported.downstream_cx_total";
+        running.portolan.envoy.wait_stat(reported, |count| count == 2, Duration::from_secs(5))?;
+        // What is registered isn't.
+        assert_eq!(world.get("http://a.example.com/", FOUR)?, "200 two");
+        assert_eq!(running.portolan.counter("reported")?, 1);
+        Ok(())
+    })
+}
+
 #[test]
 fn envoy_never_dials_itself() -> Result<()> {
     each_version(|world, version| {

@@ -129,8 +129,12 @@ fn passed_through(request: &Request, decision: &Value) -> Seen {
         dials: decision["dials"].as_str().map(str::to_owned),
         status: None,
         headers: Some(Headers { lines: request.headers.clone(), all: true }),
-        effects: Box::default(),
+        effects: Box::new(Effects { reported: Some(reported(decision)), ..Effects::default() }),
     }
+}
+
+fn reported(decision: &Value) -> Option<String> {
+    decision["reported"].as_str().map(str::to_owned)
 }
 
 fn forwarded(test: &Test, request: &Request, decision: &Value) -> Seen {
@@ -197,6 +201,7 @@ fn effects(test: &Test, decision: &Value) -> Effects {
         attempts: None,
         mirrors: Some(strings(&decision["mirrors"], Some("cluster"))),
         hash: Some(strings(&decision["hash"], None)),
+        reported: Some(reported(decision)),
         elapsed: None,
     }
 }
