@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use portolan_engine::ConfigError;
 use portolan_engine::config::Config;
 
-use crate::explain::{Answer, Asked, Explainer};
+use crate::explain::{Answer, Asked, Explainer, ROUTE_SETTINGS};
 use crate::options::Options;
 use crate::plan::Plan;
 use crate::source::Sources;
@@ -122,6 +122,9 @@ pub fn compare(before: Side<'_>, after: Side<'_>, settings: Settings) -> Result<
             &other.facts(asked, settings.between_profiles),
         );
         facts.retain(|fact| !is_plain(fact));
+        if facts.iter().any(|fact| fact.what != ROUTE_SETTINGS) {
+            facts.retain(|fact| fact.what != ROUTE_SETTINGS);
+        }
         let changed = Changed { asked: asked.in_words(), facts };
         let key = key(&changed, &one, &other);
         match known.get(&key).and_then(|at| groups.get_mut(*at)) {

@@ -26,6 +26,7 @@ use crate::source::Span;
 
 pub use bypassed::Bypassed;
 pub use change::Change;
+pub(crate) use compared::ROUTE_SETTINGS;
 pub use connections::{Chain, Registered, explain as explain_tls, terminated};
 pub(crate) use connections::{explain_tcp, explain_untold};
 #[cfg(all(test, feature = "cli"))]

@@ -11,6 +11,9 @@ use crate::plan::Plan;
 use crate::request::Request;
 use crate::source::Sources;
 
+/// What Envoy's route has, by a name that says all of it; most of that is among the other facts, in words.
+pub(crate) const ROUTE_SETTINGS: &str = "route settings";
+
 impl Explainer<'_> {
     /// What becomes of what is asked, without the routes that lost.
     ///
@@ -80,6 +83,12 @@ impl Answer {
             Self::Connection(_, chain) => chain.told(),
             Self::Errors(..) => ("nothing is generated".to_owned(), Vec::new()),
         };
+        if let Self::Http(explanation) = self
+            && let Outcome::Forwarded(forwarded) = &explanation.outcome
+            && let Some(profile) = &forwarded.route_profile
+        {
+            rest.push((ROUTE_SETTINGS, profile.clone()));
+        }
         // Where the service is registered is no behaviour.
         rest.retain(|(name, _)| *name != "registered by" && !(between_profiles && *name == "body"));
         let rest = rest.into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -136,7 +145,6 @@ impl Outcome {
             Self::Forwarded(forwarded) => {
                 let mut forwarded = forwarded.clone();
                 forwarded.service = None;
-                forwarded.route_profile = None;
                 Self::Forwarded(forwarded)
             }
             other => other.clone(),
