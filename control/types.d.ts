@@ -105,6 +105,20 @@ export interface ExplainOptions extends Options {
   draw?: number;
 }
 
+export interface GraphOptions extends Options {
+  /** Draw also where the texts have errors, without the fields that these name. */
+  keepGoing?: boolean;
+  /** Default: `svg`. */
+  format?: "svg" | "dot" | "mermaid";
+}
+
+export interface DiffOptions extends Options {
+  /** Compare also where texts have errors, without the fields that these name. */
+  keepGoing?: boolean;
+  /** Most requests that are asked about. Default: 50 000. */
+  maxRequests?: number;
+}
+
 /** A place in a text. */
 export interface Place {
   /** Its name. */
@@ -163,6 +177,42 @@ export interface Generated extends Findings {
   files: File[];
   /** With `report: true`. */
   report?: unknown;
+}
+
+export interface Drawn extends Findings {
+  /** None where there are errors. */
+  picture: string | null;
+}
+
+export interface Compared {
+  before: Findings;
+  after: Findings;
+  /** None where there are errors. */
+  diff: Diff | null;
+  /** The same for people, such as in a pull request. */
+  markdown: string | null;
+}
+
+/** What is done otherwise. */
+export interface Diff {
+  /** Nothing, as far as was looked. */
+  same: boolean;
+  before: string;
+  after: string;
+  requests: { compared: number; leftOut: number; changed: number };
+  /** Requests that come to something else, in groups by what changed. */
+  changes: {
+    decidedBy: { before: string | null; after: string | null };
+    requests: { request: string; facts: Difference[] }[];
+  }[];
+  /** What no request shows, such as endpoints and TLS of clusters. */
+  settings: { name: string; settings: Difference[] }[];
+}
+
+export interface Difference {
+  what: string;
+  before: string | null;
+  after: string | null;
 }
 
 export interface Request {
@@ -283,6 +333,8 @@ export interface Forward {
   /** Under the policy `report`: why the registry would refuse it. */
   reported: string | null;
   tunnel: string | null;
+  /** It passes under the policy `report`: why it would be refused. */
+  reported: string | null;
   requestHeaders: HeaderChange[];
   responseHeaders: HeaderChange[];
   timeoutMs: number | null;
@@ -337,6 +389,7 @@ export interface PassThrough {
   action: "passThrough";
   cluster: string;
   clusterExists: boolean;
+  reported?: string | null;
   destinations?: Share[];
   dials: string | null;
   /** Under the policy `report`: why the registry would refuse it. Left out where the registry has it. */

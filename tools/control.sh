@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$root"
 
 target=wasm32-unknown-unknown
-profile=release-control
+profile=release-wasm
 target_dir=${CARGO_TARGET_DIR:-target}
 # The program has to be of the library's version.
 version=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' control/Cargo.toml)

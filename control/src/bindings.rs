@@ -39,6 +39,28 @@ pub fn explain(
     answer(crate::explain(&list::<Text>("texts", texts)?, questions, &settings(options)?))
 }
 
+/// Hosts, rules and destinations as a picture.
+#[wasm_bindgen(unchecked_return_type = "Drawn")]
+pub fn graph(
+    #[wasm_bindgen(unchecked_param_type = "Text[]")] texts: &JsValue,
+    #[wasm_bindgen(unchecked_optional_param_type = "GraphOptions")] options: &JsValue,
+) -> Result<JsValue, JsError> {
+    answer(crate::graph(&list("texts", texts)?, &settings(options)?))
+}
+
+/// What two sets of texts do otherwise; without a second one, the two profiles.
+#[wasm_bindgen(unchecked_return_type = "Compared")]
+pub fn diff(
+    #[wasm_bindgen(unchecked_param_type = "Text[]")] before: &JsValue,
+    #[wasm_bindgen(unchecked_param_type = "Text[] | null")] after: &JsValue,
+    #[wasm_bindgen(unchecked_optional_param_type = "DiffOptions")] options: &JsValue,
+) -> Result<JsValue, JsError> {
+    let before: Vec<Text> = list("before", before)?;
+    let two = !after.is_null() && !after.is_undefined();
+    let after: Option<Vec<Text>> = two.then(|| list("after", after)).transpose()?;
+    answer(crate::diff(&before, after.as_deref(), &settings(options)?))
+}
+
 /// What this is.
 #[wasm_bindgen(unchecked_return_type = "Version")]
 pub fn version() -> Result<JsValue, JsError> {

@@ -12,5 +12,5 @@ mod calls;
 mod findings;
 mod options;
 
-pub use calls::{explain, generate, validate, version};
+pub use calls::{diff, explain, generate, graph, validate, version};
 pub use options::{Question, Settings, Text};

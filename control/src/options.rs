@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use config_gen::analysis::Suppression;
 use config_gen::emit::Output;
 use config_gen::explain::{Asked, Inquiry, Typed};
-use config_gen::options::Profile;
+use config_gen::options::{Options, Profile};
+use config_gen::plan::Plan;
 use config_gen::source::Sources;
-use config_gen::texts::Texts;
+use config_gen::texts::{Planned, Texts};
 use config_gen::typed::{Envoy, Generation, Meaning, WasmPlugin};
+use config_gen::{diff, ports};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -39,6 +41,8 @@ pub struct Settings {
     keep_going: bool,
     draw: Option<u64>,
     suppress: Vec<String>,
+    pub(crate) format: Picture,
+    max_requests: Option<usize>,
     pub(crate) report: bool,
     /// What is none of the above. It has to be the last field.
     #[serde(flatten)]
@@ -73,6 +77,28 @@ impl Settings {
         self.suppress.iter().map(read).collect()
     }
 
+    /// How much is compared.
+    pub(crate) fn comparison(&self) -> diff::Settings {
+        let default = diff::Settings::default();
+        diff::Settings { most_requests: self.max_requests.unwrap_or(default.most_requests), ..default }
+    }
+
+    /// Plans what was read for listeners on `ports`, whatever the options say of listeners.
+    pub(crate) fn plan(
+        &self,
+        texts: &Texts,
+        mut options: Options,
+        ports: impl IntoIterator<Item = u16>,
+    ) -> Planned {
+        ports::listen(&mut options, ports);
+        if self.keep_going { texts.plan_in_spite_of_errors(options) } else { texts.plan(options) }
+    }
+
+    /// The plan, if there may be an answer by it.
+    pub(crate) fn usable<'p>(&self, planned: &'p Planned) -> Option<&'p Plan> {
+        if self.keep_going { planned.plan.as_ref() } else { planned.sound() }
+    }
+
     /// Who is asked.
     pub(crate) fn inquiry(&self) -> Inquiry {
         let Self { profile, only_profile, keep_going, draw, .. } = *self;
@@ -88,6 +114,16 @@ impl Settings {
         let mesh_config = self.mesh_config.iter().map(|mesh| (mesh.name.as_str(), mesh.text.as_str()));
         Texts::read(sources, mesh_config, &self.meaning.read_options())
     }
+}
+
+/// What a picture is written in.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Picture {
+    #[default]
+    Svg,
+    Dot,
+    Mermaid,
 }
 
 /// A request.

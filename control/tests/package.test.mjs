@@ -29,9 +29,13 @@ test("npm pack has all that the entry points name, and one module", () => {
   assert.deepEqual(names, wanted);
 });
 
+test("the package has the version of the program", () => {
+  assert.equal(portolan.version().version, require("@portolan/control/package.json").version);
+});
+
 test("import and require give the same calls", () => {
   const required = require("@portolan/control");
-  for (const call of ["validate", "generate", "explain", "version"]) {
+  for (const call of ["validate", "generate", "explain", "diff", "graph", "version"]) {
     assert.equal(typeof required[call], "function", call);
     assert.equal(typeof portolan[call], "function", call);
   }
@@ -53,6 +57,21 @@ test("an example is decided and written as the command line does it", async () =
     assert.equal(content, await readFile(here(`../../examples/webserver/generated/${path}`), "utf8"), path);
   }
   assert.equal(generated.files.length, 4);
+});
+
+test("pictures are drawn, and two sets are compared", () => {
+  assert.match(portolan.graph(texts).picture, /^<svg /);
+  assert.match(portolan.graph(texts, { format: "dot" }).picture, /^digraph /);
+  assert.match(portolan.graph(texts, { format: "mermaid" }).picture, /flowchart/);
+  assert.equal(portolan.diff(texts, texts).diff.same, true);
+  const changed = [{ name: "webserver.yaml", text: rules.replace("externalservice1", "externalservice2") }];
+  const { diff, markdown } = portolan.diff(texts, changed);
+  assert.equal(diff.same, false);
+  assert.ok(diff.requests.changed > 0 && diff.requests.changed <= diff.requests.compared);
+  assert.match(JSON.stringify(diff.changes), /externalservice2/);
+  assert.match(markdown, /externalservice2/);
+  assert.equal(portolan.diff(texts, null).diff.before, "profile istio");
+  assert.equal(portolan.diff(texts, [{ name: "a", text: "a: b" }]).diff, null);
 });
 
 test("what is wrong with a text has a place in units of JavaScript", () => {
@@ -89,6 +108,8 @@ test("no text and no request makes it fail", () => {
     assert.ok(Array.isArray(portolan.validate(one).findings));
     assert.ok(Array.isArray(portolan.generate(one).files));
     portolan.explain(one, [{ url: "http://webserver/" }], { keepGoing: true });
+    portolan.graph(one, { keepGoing: true });
+    portolan.diff(one, texts, { keepGoing: true });
   }
   const requests = ["http://\0", "https://[::1", "tcp://a:1", "connect://a:1", "http://a/%00", "http://" + "a.".repeat(5000), "http://webserver/" + "/../".repeat(5000), "curl", "http://ä/ö?ü"].map((url) => ({ url }));
   requests.push({ url: "http://webserver/", method: "", headers: [["", ""]] }, { url: "http://webserver/", path: "", authority: "" }, { curl: "curl -X" });
@@ -110,6 +131,9 @@ test("answers have the types that are declared, and options are checked", async 
       add("Validation", portolan.validate(one, { profile }));
       add("Generated", portolan.generate(one, { profile }));
       add("Explained", portolan.explain(one, requests, { profile }));
+      add("Drawn", portolan.graph(one, { profile }));
+      add("Compared", portolan.diff(one, texts, { profile }));
+      add("Compared", portolan.diff(one, null));
     }
   }
   add("Version", portolan.version());

@@ -102,8 +102,18 @@ test("each example loads and is decided", async () => {
       await tab(title).click();
       await page.locator("[role=tabpanel]:not([hidden]) .cm-content").filter({ hasText: words }).waitFor();
     }
+    await tab("Routes").click();
+    const picture = page.locator("#routes img");
+    await picture.waitFor();
+    assert.match(await picture.getAttribute("alt"), /[1-9] hosts?, /);
+    assert.ok(await picture.evaluate((image) => image.decode().then(() => image.naturalWidth > 100)));
     await tab("Decision").click();
   }
+  await page.locator("#example").selectOption("canary");
+  await tab("Routes").click();
+  await page.locator("#routes img").waitFor();
+  await settled();
+  await page.screenshot({ path: `${screenshots}routes-1280.png` });
 });
 
 test("a mistake is marked on its line, and listed with the way out", async () => {
@@ -232,7 +242,7 @@ test("every control has a name, and texts have contrast in both themes", async (
 
 test("nothing is cut off at the width of a phone", async () => {
   await start({ width: 390, height: 844 });
-  for (const name of ["decision", "diagnostics", "plugin", "envoy", "wasmplugin"]) {
+  for (const name of ["decision", "diagnostics", "routes", "plugin", "envoy", "wasmplugin"]) {
     await page.locator(`#tab-${name}`).click();
     await settled();
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -73,6 +73,7 @@ function forward(decision: Forward): HTMLElement {
   const { retries, faults } = decision;
   return facts([
     ["Shared cluster", decision.dedicatedCluster ? decision.cluster : null],
+    ["Reported", decision.reported],
     ["Authority", decision.authority],
     ["Path", decision.path],
     ["TLS server name", decision.tlsServerName],

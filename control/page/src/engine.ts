@@ -1,16 +1,18 @@
 // The module in a worker, so that typing goes on while it computes.
-import type { ExplainOptions, Explained, Generated, GenerateOptions, Options, Request, Text, Validation, } from "@portolan/control/web";
+import type { Drawn, ExplainOptions, Explained, Generated, GenerateOptions, GraphOptions, Options, Request, Text, Validation } from "@portolan/control/web";
 
 /** A call by its name, with its arguments. */
 export type Call =
   | { call: "validate"; values: [Text[], Options] }
   | { call: "explain"; values: [Text[], Request[], ExplainOptions] }
-  | { call: "generate"; values: [Text[], GenerateOptions] };
+  | { call: "generate"; values: [Text[], GenerateOptions] }
+  | { call: "graph"; values: [Text[], GraphOptions] };
 
 interface Answers {
   validate: Validation;
   explain: Explained;
   generate: Generated;
+  graph: Drawn;
 }
 
 export type Reply = { id: number; answer: unknown } | { id: number; thrown: string; fatal: boolean };

@@ -24,7 +24,7 @@ const state = initial();
 const editor = new Editor(byId("editor"), () => ask(PAUSE));
 const tabs = new Tabs(
   byId("tabs"),
-  [["decision", "Decision"], ["diagnostics", "Diagnostics"], ["plugin", "Plugin config"], ["envoy", "Envoy"], ["wasmplugin", "WasmPlugin"]],
+  [["decision", "Decision"], ["diagnostics", "Diagnostics"], ["routes", "Routes"], ["plugin", "Plugin config"], ["envoy", "Envoy"], ["wasmplugin", "WasmPlugin"]],
   (id) => {
     state.tab = id;
     ask(0);
@@ -95,11 +95,21 @@ async function refresh() {
     [...box.querySelectorAll("details")].forEach((details, index) => (details.open = open[index] ?? false));
     box.setAttribute("aria-busy", "false");
   }
+  if (state.tab === "routes") {
+    const { picture } = await engine.call({ call: "graph", values: [texts, options] });
+    byId("routes").replaceChildren(picture ? drawn(picture) : h("p", { className: "empty" }, "Nothing is drawn where there are errors: see the diagnostics."));
+  }
   if (state.tab in outputs) {
     const { output } = outputs[state.tab as keyof typeof outputs];
     const { files } = await engine.call({ call: "generate", values: [texts, { ...options, emit: [output] }] });
     viewers.get(state.tab)?.setText(files[0]?.content ?? "# Nothing is written where there are errors: see the diagnostics.\n");
   }
+}
+
+/** A picture as an image: its style is its own then. Its text says how much there is. */
+function drawn(picture: string): HTMLElement {
+  const alt = /aria-label="([^"]*)"/.exec(picture)?.[1] ?? "";
+  return h("img", { src: `data:image/svg+xml,${encodeURIComponent(picture)}`, alt: `Routes: ${alt}` });
 }
 
 function counts(errors: number, warnings: number, notes: number): string {

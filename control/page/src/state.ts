@@ -62,7 +62,7 @@ function checked(given: unknown): State {
   state.text = text(given, "text") ?? "";
   if (text(given, "profile") === "istio") state.profile = "istio";
   const policy = text(given, "policy");
-  if (policy === "registry-only" || policy === "allow-any") state.policy = policy;
+  if (policy === "registry-only" || policy === "allow-any" || policy === "report") state.policy = policy;
   state.tab = text(given, "tab") ?? state.tab;
   for (const name of ["method", "url", "headers", "authority", "port"] as const) {
     state.request[name] = text(from(given, "request"), name) ?? state.request[name];

@@ -165,6 +165,11 @@ fn forwarded(test: &Test, request: &Request, decision: &Value) -> Seen {
     }
 }
 
+/// Why it would be refused if the registry were enforced.
+fn reported(decision: &Value) -> Option<String> {
+    decision["reported"].as_str().map(str::to_owned)
+}
+
 fn effects(test: &Test, decision: &Value) -> Effects {
     let retries = &decision["retries"];
     let words = |name: &str| {
