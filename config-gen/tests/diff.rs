@@ -8,7 +8,7 @@ use config_gen::diagnostic::Diagnostics;
 use config_gen::diff::{self, Diff, Settings, Side};
 use config_gen::emit::{MeshOptions, Output};
 use config_gen::input::{self, Read, ReadOptions, files};
-use config_gen::options::{Options, Profile};
+use config_gen::options::{EnvoyOptions, Options, Profile};
 use config_gen::plan::Plan;
 use config_gen::ports;
 use config_gen::source::Sources;
@@ -29,10 +29,9 @@ fn plan(read: &Read, mut options: Options, all_ports: &[u16]) -> Option<(Plan, O
     (!found.has_errors()).then_some((plan, options))
 }
 
-/// What is between two texts, in these profiles.
-fn compare_in(before: &str, after: &str, profiles: [Profile; 2], settings: Settings) -> Option<(Diff, bool)> {
+/// What is between two texts with these options, and whether the same is generated.
+fn compare_in(before: &str, after: &str, options: [Options; 2], settings: Settings) -> Option<(Diff, bool)> {
     let (one, other) = (read(before)?, read(after)?);
-    let options = profiles.map(|profile| Options { profile, ..Options::default() });
     let ports: Vec<u16> = ports::of(&one.resources(), &options[0])
         .union(&ports::of(&other.resources(), &options[1]))
         .copied()
@@ -47,8 +46,14 @@ fn compare_in(before: &str, after: &str, profiles: [Profile; 2], settings: Setti
     Some((diff::compare(before, after, settings).unwrap(), generated_alike))
 }
 
+fn in_profiles(profiles: [Profile; 2]) -> [Options; 2] {
+    profiles.map(|profile| Options { profile, ..Options::default() })
+}
+
 fn compare(before: &str, after: &str) -> Diff {
-    compare_in(before, after, [Profile::Standalone; 2], Settings::default()).expect("sets without errors").0
+    compare_in(before, after, in_profiles([Profile::Standalone; 2]), Settings::default())
+        .expect("sets without errors")
+        .0
 }
 
 /// What the filter gets, without names that only logs show.
@@ -58,6 +63,10 @@ fn plugin_config(plan: &Plan, options: &Options) -> Config {
         host.name.clear();
         host.routes.iter_mut().for_each(|route| route.name.clear());
     }
+    // Which comes first makes no difference.
+    config
+        .virtual_hosts
+        .sort_by(|one, other| (&one.domains, &one.ports).cmp(&(&other.domains, &other.ports)));
     config
 }
 
@@ -191,7 +200,7 @@ fn what_no_request_shows_is_told_of_clusters() {
 fn requests_are_bounded_and_what_is_left_out_is_counted() {
     let yaml = actions();
     let settings = Settings { most_requests: 7, ..Settings::default() };
-    let (diff, _) = compare_in(&yaml, &yaml, [Profile::Standalone; 2], settings).unwrap();
+    let (diff, _) = compare_in(&yaml, &yaml, in_profiles([Profile::Standalone; 2]), settings).unwrap();
     assert_eq!(diff.compared, 7);
     assert!(diff.left_out > 50);
     assert!(diff::report_text(&diff, ("a", "b"), 9).contains("more were left out"));
@@ -201,7 +210,8 @@ fn requests_are_bounded_and_what_is_left_out_is_counted() {
 fn profiles_differ_in_what_the_rules_mean_by_themselves() {
     let yaml = include_str!("commands/webserver.yaml");
     let settings = Settings { between_profiles: true, ..Settings::default() };
-    let (diff, _) = compare_in(yaml, yaml, [Profile::Istio, Profile::Standalone], settings).unwrap();
+    let options = in_profiles([Profile::Istio, Profile::Standalone]);
+    let (diff, _) = compare_in(yaml, yaml, options, settings).unwrap();
     let told = told(&diff);
     assert!(told.iter().any(|it| it.contains("PassthroughCluster -> answered 502")), "{told:#?}");
     assert!(!told.iter().any(|it| it.contains("x-envoy-original")), "{told:#?}");
@@ -272,8 +282,10 @@ fn every_field_that_counts_shows() {
     let work = || {
         let mut seen = Seen::default();
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let resources = case.setups.first().and_then(|setup| setup.resources.first());
-            resources.into_iter().for_each(|yaml| seen.add(&case.path, yaml));
+            if let Some((setup, yaml)) = case.setups.first().and_then(|it| Some((it, it.resources.first()?)))
+            {
+                seen.add(&case.path, yaml, &setup.options(Profile::Standalone));
+            }
         }
         seen
     };
@@ -299,12 +311,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, path: &str, yaml: &str) {
+    fn add(&mut self, path: &str, yaml: &str, options: &Options) {
         let Some(whole) = read(yaml) else { return };
+        // Nobody asks for tunnels.
+        let envoy = EnvoyOptions { explicit_proxy: None, ..options.envoy.clone() };
+        let options = Options { envoy, ..options.clone() };
         for field in &whole.field_uses {
             let (start, end) = (field.span.start as usize, field.span.end as usize);
             let without = format!("{}null{}", &yaml[..start], &yaml[end..]);
-            let compared = compare_in(yaml, &without, [Profile::Standalone; 2], Settings::default());
+            let options = [options.clone(), options.clone()];
+            let compared = compare_in(yaml, &without, options, Settings::default());
             // Fields that are needed leave an error.
             let Some((diff, generated_alike)) = compared else { continue };
             self.fields += 1;
