@@ -333,8 +333,6 @@ export interface Forward {
   /** Under the policy `report`: why the registry would refuse it. */
   reported: string | null;
   tunnel: string | null;
-  /** It passes under the policy `report`: why it would be refused. */
-  reported: string | null;
   requestHeaders: HeaderChange[];
   responseHeaders: HeaderChange[];
   timeoutMs: number | null;
@@ -389,7 +387,6 @@ export interface PassThrough {
   action: "passThrough";
   cluster: string;
   clusterExists: boolean;
-  reported?: string | null;
   destinations?: Share[];
   dials: string | null;
   /** Under the policy `report`: why the registry would refuse it. Left out where the registry has it. */

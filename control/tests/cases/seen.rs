@@ -133,10 +133,6 @@ fn passed_through(request: &Request, decision: &Value) -> Seen {
     }
 }
 
-fn reported(decision: &Value) -> Option<String> {
-    decision["reported"].as_str().map(str::to_owned)
-}
-
 fn forwarded(test: &Test, request: &Request, decision: &Value) -> Seen {
     let effects = effects(test, decision);
     if let Some(status) = decision["abort"].as_str().and_then(|status| status.parse().ok()) {
