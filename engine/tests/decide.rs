@@ -125,6 +125,36 @@ fn unknown_hosts_pass_where_any_is_allowed() {
 }
 
 #[test]
+fn what_passes_is_named_with_the_reason_if_it_is_to_be_reported() {
+    let policy = json!({
+        "mode": "ALLOW_ANY", "cluster": "P", "upstreamPorts": [[80, 8080]], "report": true,
+    });
+    // Whoever dials the original destination may call it anything.
+    let original = json!({"P": {"cluster": "original_dst|P", "addresses": ["0.0.0.0/0"]}});
+    let engine = engine(json!({"outboundTrafficPolicy": policy, "originalDestinations": original}));
+    let long = "a".repeat(5_000);
+    for (authority, port, dialled, wanted) in [
+        // The port that the client meant, not the one that is dialled.
+        ("C.example.com:9", 80, None, "host_not_in_registry{c.example.com:80}"),
+        ("a.example.com", 81, None, "port_not_in_registry{a.example.com:81}"),
+        ("c d\n{}\"\u{e9}", 80, Some(9), "host_not_in_registry{c\\x20d\\x0a\\x7b\\x7d\\x22\\xc3\\xa9:80}"),
+        ("", 80, Some(9), "host_not_in_registry{(empty):80}"),
+        (&long, 80, Some(9), &format!("host_not_in_registry{{{}...:80}}", "a".repeat(253))),
+    ] {
+        let original_destination = dialled.map(|last| ([203, 0, 113, last], port).into());
+        let request = Request { original_destination, ..request(authority, "/", port) };
+        let Decision::Forward(forward) = engine.decide(&request, &mut NoTrace) else { panic!("{authority}") };
+        assert_eq!(forward.route, format!("passthrough {wanted}"), "{authority}");
+        assert!(forward.passed_through && forward.reported.is_some());
+    }
+    // What is registered is not reported, and neither is what a rule refuses.
+    let known = engine.decide(&request("a.example.com", "/", 80), &mut NoTrace);
+    assert!(matches!(known, Decision::Forward(forward) if forward.reported.is_none()));
+    assert_eq!(outcome(&engine, "b.example.com", "/x", 80), "no_route{b.example.com}");
+    assert_eq!(outcome(&engine, "a..b", "/", 80), "invalid_authority{a..b}");
+}
+
+#[test]
 fn a_mesh_keeps_what_has_no_rule() {
     let mesh = engine(json!({"mode": "mesh", "virtualHosts": []}));
     assert_eq!(mesh.mode(), Mode::Mesh);
