@@ -28,13 +28,14 @@ mod stand_ins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use config_gen::input::{self, ReadOptions};
 use config_gen::source::Sources;
 use portolan_e2e::envoy::validate;
+use portolan_e2e::scratch::loopback_address;
 use portolan_e2e::{Ca, Envoy, EnvoyOptions, Scratch, places};
 use serde_json::Value;
 
@@ -47,8 +48,14 @@ const WAYS: &[(&str, &[&str])] = &[
     ("by Host header, profile istio", &["--profile", "istio"]),
     ("on shared clusters", &["--clusters", "shared"]),
     ("explicit proxy", &["--explicit-proxy", "127.0.0.1:0"]),
-    ("transparent", &["--transparent", "127.0.0.1:0"]),
+    ("transparent", &["--transparent", FREE]),
 ];
+
+/// Stands for an address with a port that is free: rules for nftables have to name it.
+const FREE: &str = "FREE";
+
+/// One for all, so that equal configurations stay equal; Envoys that run at a time may share it.
+static FREE_ADDRESS: LazyLock<String> = LazyLock::new(|| format!("{}:15001", loopback_address()));
 
 /// The way that each Gateway of a file has.
 const GATEWAY: &str = "gateway";
@@ -59,8 +66,12 @@ const LISTENERS: [&str; 4] = ["--listen", "80=127.0.0.1:0", "--listen", "443=127
 /// What to try with a file.
 fn ways(file: &Path) -> Result<Vec<(&'static str, Vec<String>)>> {
     let text = |options: &[&str]| options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>();
-    let mut ways: Vec<_> =
-        WAYS.iter().map(|(way, options)| (*way, [text(&LISTENERS), text(options)].concat())).collect();
+    let mut ways = Vec::new();
+    for (way, options) in WAYS {
+        let options =
+            options.iter().map(|&option| if option == FREE { FREE_ADDRESS.as_str() } else { option });
+        ways.push((*way, [text(&LISTENERS), text(&options.collect::<Vec<_>>())].concat()));
+    }
     let mut sources = Sources::new();
     sources.add("file", std::fs::read_to_string(file)?);
     let gateways = input::read(sources, &ReadOptions::default()).gateways;
