@@ -2,7 +2,7 @@
 //! shared clusters and, a tenth of them, on clusters of their own.
 //!
 //! - `config-gen`: from the YAML to all outputs; time and the most memory it had.
-//! - `ready`: from the start of Envoy until its workers accept connections.
+//! - `ready`: from the start of Envoy, on all cores, until its workers accept connections.
 //! - `memory`: what Envoy has resident then, and after a request to each service, whose connections
 //!   stay open.
 //! - `first`: the time of the first request to each service, over one connection: its DNS question,
@@ -116,11 +116,12 @@ fn measure(clusters: &str, services: usize, cores: &Cores, machine: &Machine) ->
             .args(["--dns-resolver", &dns.addr().to_string()])
             .args(["--upstream-port", &format!("443={}", upstream.addr().port())]),
     )?;
+    let envoy = || Envoy::start(&EnvoyOptions::new(machine.binary.as_path(), output.join("envoy.yaml")));
     let start = Instant::now();
-    let envoy = cores.on_envoys(|| {
-        Envoy::start(&EnvoyOptions::new(machine.binary.as_path(), output.join("envoy.yaml")))
-    })?;
+    let started = cores.on_all(envoy)?;
     let ready = start.elapsed().as_secs_f64();
+    started.stop()?;
+    let envoy = cores.on_envoys(envoy)?;
     let megabytes = || -> Result<f64> { Ok(envoy.rss()? as f64 / 1e6) };
     let memory = megabytes()?;
     let mut stream = TcpStream::connect(envoy.listener_addr("outbound_80")?)?;

@@ -50,6 +50,17 @@ impl Cores {
         started
     }
 
+    /// Runs `start` with all cores for the processes that it starts.
+    pub(crate) fn on_all<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some((envoys, rest)) = &self.division else { return start() };
+        let mut all = *rest;
+        all.set(*envoys)?;
+        sched_setaffinity(THIS, &all)?;
+        let started = start();
+        sched_setaffinity(THIS, rest)?;
+        started
+    }
+
     /// Envoy's core; none where it shares the only one.
     pub(crate) fn envoys(&self) -> Option<usize> {
         self.division.map(|(core, _)| core)

@@ -51,12 +51,13 @@ fn machine(stat: &str) -> Option<(u64, u64)> {
     Some((all, all - idle))
 }
 
-/// Ticks of a process in user mode and in the kernel, threads that have ended included: fields
-/// 14 and 15 of `/proc/PID/stat`. The second field, in parentheses, may itself have spaces.
+/// Ticks of a process in user mode and in the kernel, threads and children that have ended included:
+/// fields 14 to 17 of `/proc/PID/stat`. The second field, in parentheses, may itself have spaces.
 fn process(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    let fields: Vec<u64> =
+        rest.split_whitespace().skip(11).take(4).map_while(|field| field.parse().ok()).collect();
+    (fields.len() == 4).then(|| fields.iter().sum())
 }
 
 #[cfg(test)]
@@ -67,8 +68,8 @@ mod tests {
     fn the_kernels_accounts_are_read() {
         let stat = "cpu  100 1 20 700 30 2 3 4 50 60\ncpu0 1 2 3\n";
         assert_eq!(machine(stat), Some((860, 130)));
-        let stat = "12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 40 5 0 0 20";
-        assert_eq!(process(stat), Some(45));
+        let stat = "12 (a ) b) S 1 2 3 4 5 6 7 8 9 10 40 5 2 1 20";
+        assert_eq!(process(stat), Some(48));
         assert_eq!((machine(""), process("")), (None, None));
     }
 
