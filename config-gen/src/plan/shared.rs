@@ -22,6 +22,10 @@ use crate::resource::destination_rule::ConnectionPool;
 /// their names and Istio's balancing over all addresses of a host.
 const MANY: usize = 100;
 
+/// How many hosts a shared cluster has, at most about. Envoy copies its table of hosts for each one that
+/// is called for the first time.
+const MOST: usize = 1024;
+
 /// What stands for clusters that were joined.
 #[derive(Debug, Clone, Default)]
 pub struct SharedClusters {
@@ -87,6 +91,7 @@ pub(super) fn share(
         }
     }
     groups.retain(|_, members| members.len() >= least);
+    let groups = divided(groups);
     let mut shared = SharedClusters::default();
     let mut joined = Vec::new();
     let mut approximated: BTreeSet<&str> = BTreeSet::new();
@@ -214,6 +219,30 @@ fn shared_name(cluster: &Cluster) -> String {
     format!("shared|{http}|{tls}|{location}")
 }
 
+/// The groups, those with more than [`MOST`] members in equal parts. Which part a host is in depends on
+/// nothing but its name and how many parts there are, which is a power of two: few hosts change their
+/// cluster when others come.
+fn divided<M>(groups: BTreeMap<String, Vec<(M, &str, u16)>>) -> BTreeMap<String, Vec<(M, &str, u16)>> {
+    let mut parts: BTreeMap<String, Vec<(M, &str, u16)>> = BTreeMap::new();
+    for (name, members) in groups {
+        let count = members.len().div_ceil(MOST).next_power_of_two();
+        for member in members {
+            let part = match count {
+                1 => name.clone(),
+                _ => format!("{name}|{}", digest(member.1) % count as u64),
+            };
+            parts.entry(part).or_default().push(member);
+        }
+    }
+    parts
+}
+
+/// FNV-1a of `text`: the same in every release, which the standard library's hash isn't.
+fn digest(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Has the routes of `host` lead to shared clusters, and say what is dialled there.
 fn redirect(host: &mut config::VirtualHost, shared: &SharedClusters) {
     let first = host.domains.first();
@@ -250,4 +279,30 @@ fn one_address_at_a_time(hosts: &BTreeSet<&str>, clusters: usize) -> Diagnostic 
     )
     .rule("SE-R-03")
     .help("`--clusters dedicated` gives each service its own cluster, at 50 to 300 KB of memory each")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_groups_are_divided_by_name() {
+        let hosts: Vec<String> = (0..3000).map(|number| format!("h{number}.example.com")).collect();
+        let group = |hosts: &'static [String]| {
+            BTreeMap::from([(
+                "shared".to_owned(),
+                hosts.iter().map(|host| ((), host.as_str(), 80)).collect(),
+            )])
+        };
+        let hosts: &'static [String] = hosts.leak();
+        let few = divided(group(&hosts[..MOST]));
+        assert_eq!(few.keys().collect::<Vec<_>>(), ["shared"]);
+        let many = divided(group(hosts));
+        assert_eq!(many.keys().collect::<Vec<_>>(), ["shared|0", "shared|1", "shared|2", "shared|3"]);
+        assert!(many.values().all(|members| members.len() < MOST), "{:?}", many.values().map(Vec::len).max());
+        // Those that are left stay where they are.
+        for (part, members) in divided(group(&hosts[..2500])) {
+            assert!(members.iter().all(|member| many[&part].contains(member)), "{part}");
+        }
+    }
 }
