@@ -415,6 +415,11 @@ const BEHAVIOURS: &[(&str, &str)] = &[
     ),
     ("SNI passthrough", "e2e/tests/examples.rs::tls_passes_through_and_the_client_verifies"),
     ("TCP to a real Redis", "e2e/tests/connections.rs::a_real_server_is_reached_by_its_port"),
+    ("TCP: idle timeout and longest duration", "e2e/tests/connections.rs::connections_have_their_time"),
+    (
+        "TCP: hash of the source address",
+        "e2e/tests/connections.rs::the_address_of_a_client_chooses_the_endpoint",
+    ),
     ("HTTP and TCP on one port", "e2e/tests/connections.rs::one_port_has_http_and_tcp"),
 ];
 

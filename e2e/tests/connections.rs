@@ -1,6 +1,7 @@
 //! Connections that are passed through, in a real Envoy: to a real server, to one that speaks first,
 //! beside HTTP, through a proxy, and to nobody.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -300,6 +301,99 @@ spec:
         assert_eq!(said, "CONNECT target.example.com:5432 HTTP/1.1 | host: target.example.com:5432 | ping\n");
         let (said, _) = talk(portolan.listener(5433)?, "ping\n")?;
         ensure!(said.starts_with("POST / HTTP/1.1 | host: [2001:db8::1]:5433 | ping\n"), "{said}");
+        Ok(())
+    })
+}
+
+/// TCP-01.
+#[test]
+fn connections_have_their_time() -> Result<()> {
+    each_version(|version| {
+        let server = Server::start(greet)?;
+        let mut setup = Setup::new(version)?;
+        for (host, port, limit) in [
+            ("idle.example.com", 3306, "idleTimeout: 500ms"),
+            ("short.example.com", 3307, "maxConnectionDuration: 500ms"),
+            ("any.example.com", 3308, "maxConnections: 10"),
+        ] {
+            let rule = format!(
+                "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: p{port}}}
+spec: {{host: {host}, trafficPolicy: {{connectionPool: {{tcp: {{{limit}}}}}}}}}
+"
+            );
+            setup = setup.yaml(&entry(host, port, "MySQL"))?.yaml(&rule)?;
+            setup = listen(lead(setup, host, port, server.port()), port);
+        }
+        let portolan = setup.start()?;
+        // How long a client that says nothing is kept.
+        let kept = |port: u16, limit: Duration| -> Result<Duration> {
+            let begin = Instant::now();
+            let mut stream = TcpStream::connect_timeout(&portolan.listener(port)?, PATIENCE)?;
+            stream.set_read_timeout(Some(limit))?;
+            let mut said = String::new();
+            let _ = stream.read_to_string(&mut said);
+            assert_eq!(said, "welcome\n");
+            Ok(begin.elapsed())
+        };
+        for port in [3306, 3307] {
+            let time = kept(port, PATIENCE)?;
+            ensure!((Duration::from_millis(400)..Duration::from_secs(3)).contains(&time), "{port}: {time:?}");
+        }
+        let limit = Duration::from_secs(2);
+        ensure!(kept(3308, limit)? >= limit, "nothing limits it");
+        Ok(())
+    })
+}
+
+/// DR-LB-07.
+#[test]
+fn the_address_of_a_client_chooses_the_endpoint() -> Result<()> {
+    each_version(|version| {
+        let servers = [
+            Server::start(|mut stream| stream.write_all(b"one"))?,
+            Server::start(|mut stream| stream.write_all(b"two"))?,
+        ];
+        let entry = |host: &str, port: u16| {
+            let [one, two] = &servers;
+            let endpoints = format!(
+                "[{{address: 127.0.0.1, ports: {{p: {}}}}}, {{address: 127.0.0.1, ports: {{p: {}}}}}]",
+                one.port(),
+                two.port()
+            );
+            entry(host, port, "MySQL").replace("[{address: 127.0.0.1}]", &endpoints)
+        };
+        let rule = |host: &str, balancer: &str| {
+            format!(
+                "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {}}}
+spec: {{host: {host}, trafficPolicy: {{loadBalancer: {{{balancer}}}}}}}
+",
+                host.replace('.', "-")
+            )
+        };
+        let setup = Setup::new(version)?
+            .yaml(&entry("hash.example.com", 3306))?
+            .yaml(&rule("hash.example.com", "consistentHash: {useSourceIp: true}"))?
+            .yaml(&entry("turn.example.com", 3307))?
+            .yaml(&rule("turn.example.com", "simple: ROUND_ROBIN"))?;
+        let portolan = listen(listen(setup, 3306), 3307).start()?;
+        let answers = |port: u16| -> Result<BTreeSet<String>> {
+            let ask = |_| {
+                let mut stream = TcpStream::connect_timeout(&portolan.listener(port)?, PATIENCE)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                let mut said = String::new();
+                stream.read_to_string(&mut said)?;
+                Ok(said)
+            };
+            (0..12).map(ask).collect()
+        };
+        assert_eq!(answers(3306)?.len(), 1, "always the same one");
+        assert_eq!(answers(3307)?.len(), 2, "one after the other");
         Ok(())
     })
 }

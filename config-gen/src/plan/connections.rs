@@ -15,7 +15,7 @@ use crate::plan::destinations::{Purpose, Target, check as check_destination};
 use crate::plan::tls::upstream_tls;
 use crate::plan::{DownstreamTls, Input, cluster_name, clusters};
 use crate::registry::Service;
-use crate::resource::destination_rule::Tunnel;
+use crate::resource::destination_rule::{HashKey, Tunnel};
 use crate::resource::service_entry::{Port, Protocol, ProtocolClass};
 use crate::resource::virtual_service::{ConnectionMatch, ConnectionRule, RouteDestination};
 use crate::resource::{Spanned, VirtualService};
@@ -52,7 +52,7 @@ impl ConnectionRoute {
     }
 }
 
-/// What a DestinationRule says of connections (TCP-01, TCP-02). Of time spans, milliseconds.
+/// What a DestinationRule says of connections (TCP-01, TCP-02, DR-LB-07). Of time spans, milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionSettings {
     /// Closed after so long without traffic; 0: never.
@@ -61,6 +61,8 @@ pub struct ConnectionSettings {
     pub max_duration: Option<u64>,
     /// The endpoints are asked to connect to this.
     pub tunnel: Option<Tunnel>,
+    /// The load balancer hashes the client's address (DR-LB-07).
+    pub hashes_source: bool,
 }
 
 /// A cluster's share of connections.
@@ -773,6 +775,8 @@ fn settings(input: &Input<'_>, target: &Target<'_, '_>, with_subset: bool) -> Co
         idle_timeout: tcp.and_then(|tcp| tcp.idle_timeout),
         max_duration: tcp.and_then(|tcp| tcp.max_connection_duration),
         tunnel: of_subset.or_else(|| policy?.tunnel.clone()),
+        // As a request does that has no route of a VirtualService (DR-LB-10).
+        hashes_source: target.hash(input, true) == Some(HashKey::SourceIp),
     }
 }
 

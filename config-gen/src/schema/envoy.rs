@@ -85,7 +85,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     (
         "DestinationRule",
         "spec.trafficPolicy.loadBalancer.consistentHash.useSourceIp",
-        "`RouteAction.hash_policy[].connection_properties.source_ip`",
+        "`RouteAction.hash_policy[].connection_properties.source_ip`, `TcpProxy.hash_policy[].source_ip`",
     ),
     (
         "DestinationRule",

@@ -184,13 +184,16 @@ fn filters(sort: &Sort<'_>, routes: &[&ConnectionRoute], plan: &Plan, options: &
     Value::Array(filters)
 }
 
-/// TCP-01, TCP-02.
+/// TCP-01, TCP-02, DR-LB-07.
 fn set(proxy: &mut Value, settings: &ConnectionSettings) {
     if let Some(timeout) = settings.idle_timeout {
         proxy["idle_timeout"] = json!(seconds(timeout));
     }
     if let Some(duration) = settings.max_duration {
         proxy["max_downstream_connection_duration"] = json!(seconds(duration));
+    }
+    if settings.hashes_source {
+        proxy["hash_policy"] = json!([{"source_ip": {}}]);
     }
     if let Some(Tunnel { by_post, host, port }) = &settings.tunnel {
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
