@@ -23,3 +23,19 @@ pub struct Request {
     /// What is left to chance is drawn from it; only natively.
     pub random: u64,
 }
+
+impl Request {
+    /// `GET /` of this host.
+    pub(crate) fn to(host: &str, port: u16) -> Self {
+        Self {
+            port,
+            method: "GET".to_owned(),
+            authority: host.as_bytes().to_vec(),
+            path: b"/".to_vec(),
+            headers: Vec::new(),
+            by_tls: false,
+            by_proxy: false,
+            random: 0,
+        }
+    }
+}

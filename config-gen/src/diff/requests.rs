@@ -58,16 +58,7 @@ fn http(before: &Decider<'_>, after: &Decider<'_>) -> Vec<Vec<Asked>> {
             side.config.virtual_hosts.get(index?).cloned()
         };
         let hosts: Vec<VirtualHost> = sides.into_iter().zip(hosts).filter_map(host).collect();
-        let base = Request {
-            port,
-            method: "GET".to_owned(),
-            authority: name.as_bytes().to_vec(),
-            path: b"/".to_vec(),
-            headers: Vec::new(),
-            by_tls: false,
-            by_proxy: false,
-            random: 0,
-        };
+        let base = Request::to(name, port);
         let mut requests = vec![base.clone()];
         // Route by route, so that a bound on requests leaves some to each.
         let routes = hosts.iter().flat_map(|host| &host.routes);
@@ -250,16 +241,7 @@ fn connections(before: &Decider<'_>, after: &Decider<'_>) -> Vec<Vec<Asked>> {
         let ends = names.clone().filter_map(|name| name.strip_prefix("*.").map(str::to_owned));
         let names: BTreeSet<String> = names.map(sample).chain(ends).chain([UNKNOWN.to_owned()]).collect();
         for name in names {
-            let request = Request {
-                port,
-                method: "GET".to_owned(),
-                authority: name.as_bytes().to_vec(),
-                path: b"/".to_vec(),
-                headers: Vec::new(),
-                by_tls: false,
-                by_proxy: false,
-                random: 0,
-            };
+            let request = Request::to(&name, port);
             group.push(Asked::Tls { host: name, port, request: Box::new(request) });
         }
         let addresses =

@@ -31,16 +31,7 @@ impl Explainer<'_> {
 
     /// The virtual host that has `name` on `port`, by its place in the config.
     pub(crate) fn virtual_host(&self, name: &str, port: u16) -> Option<usize> {
-        let request = Request {
-            port,
-            method: "GET".to_owned(),
-            authority: name.as_bytes().to_vec(),
-            path: b"/".to_vec(),
-            headers: Vec::new(),
-            by_tls: false,
-            by_proxy: false,
-            random: 0,
-        };
+        let request = Request::to(name, port);
         let request = receive(&request).ok()?;
         let mut steps = Steps::default();
         as_seen_by_engine(&request, 0, |view| {

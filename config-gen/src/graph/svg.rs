@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Edge, Graph, Kind, Node};
+use crate::xml::escape;
 
 /// Of the font, in pixels: a monospaced one of 12.
 const CHARACTER: f64 = 7.3;
@@ -46,7 +47,7 @@ impl Graph {
              <defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
              orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n\
              <rect class=\"back\" width=\"100%\" height=\"100%\"/>\n",
-            escaped(&self.summary())
+            escape(&self.summary())
         );
         for (heading, x) in HEADINGS.iter().zip(layout.columns) {
             let _ = writeln!(
@@ -94,7 +95,7 @@ impl Place {
             "<g class=\"{}\"><title>{}</title><rect class=\"box\" x=\"{x:.0}\" y=\"{y:.0}\" width=\"{width:.0}\" \
              height=\"{height:.0}\" rx=\"{radius}\"/>",
             node.kind.as_str(),
-            escaped(&std::iter::once(&node.title).chain(&node.lines).cloned().collect::<Vec<_>>().join("\n"))
+            escape(&std::iter::once(&node.title).chain(&node.lines).cloned().collect::<Vec<_>>().join("\n"))
         );
         let lines = std::iter::once(&node.title).chain(&node.lines);
         for (index, line) in lines.enumerate() {
@@ -104,7 +105,7 @@ impl Place {
                 out,
                 "<text{class} x=\"{:.0}\" y=\"{baseline:.0}\">{}</text>",
                 x + PADDING,
-                escaped(line)
+                escape(line)
             );
         }
         out.push_str("</g>\n");
@@ -236,7 +237,7 @@ impl Layout {
         let (from, to) = (self.places[edge.from], self.places[edge.to]);
         let x = from.x + from.width + 0.3 * (to.x - from.x - from.width);
         let y = from.middle() + 0.22 * (to.middle() - from.middle()) - 4.0;
-        let _ = writeln!(out, "<text class=\"label\" x=\"{x:.0}\" y=\"{y:.0}\">{}</text>", escaped(label));
+        let _ = writeln!(out, "<text class=\"label\" x=\"{x:.0}\" y=\"{y:.0}\">{}</text>", escape(label));
     }
 }
 
@@ -272,18 +273,4 @@ fn slots(graph: &Graph) -> Vec<Slot> {
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     if count == 0.0 { 0.0 } else { sum / count }
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
