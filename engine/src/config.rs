@@ -134,24 +134,23 @@ pub struct VirtualHost {
     pub unregistered: bool,
 }
 
-/// Virtual hosts that differ in nothing but name and domains. The other fields are those of
-/// [`VirtualHost`].
+/// Virtual hosts that differ in nothing but name and domains.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct SharedRoutes {
-    /// Names and domains.
+    /// Pairs of [`VirtualHost::name`] and [`VirtualHost::domains`].
     pub virtual_hosts: Vec<(String, Vec<String>)>,
-    #[allow(missing_docs)]
+    /// As [`VirtualHost::ports`].
     #[serde(deserialize_with = "whole::deserialize", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-    #[allow(missing_docs)]
+    /// As [`VirtualHost::routes`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
-    #[allow(missing_docs)]
+    /// As [`VirtualHost::refuse`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refuse: Option<Refuse>,
-    #[allow(missing_docs)]
+    /// As [`VirtualHost::unregistered`].
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unregistered: bool,
 }
