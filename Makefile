@@ -54,6 +54,11 @@ bench: system envoy wasm ## Compare the cost per request with Envoy's own routes
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
 	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
 
+.PHONY: soak
+soak: system envoy wasm ## Mixed traffic for 30 minutes while the plugin config changes (SOAK_ARGS="--duration 2m": shorter)
+	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
+	@cargo run --release --locked --quiet -p portolan-e2e --bin soak -- --envoy $(ENVOY_VERSION) $(SOAK_ARGS)
+
 .PHONY: playground
 playground: control ## Build the page and serve it on loopback (PORT: where, default 8080)
 	@tools/control.sh page

@@ -44,8 +44,10 @@ pub mod curl;
 pub mod dns;
 pub mod envoy;
 pub mod examples;
+pub mod http2;
 pub mod load;
 pub mod mesh;
+pub mod mixed;
 pub mod network;
 pub mod places;
 pub mod portolan;
@@ -55,6 +57,7 @@ pub mod scratch;
 pub mod tls_client;
 pub mod upstream;
 pub mod usage;
+pub mod websocket;
 
 mod background;
 mod tls;

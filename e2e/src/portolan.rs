@@ -81,6 +81,15 @@ impl Setup {
         self
     }
 
+    /// Another module than the one that is shipped.
+    #[must_use]
+    pub fn module(mut self, path: &Path) -> Self {
+        if let Some(at) = self.arguments.iter().position(|argument| argument == "--module") {
+            self.arguments[at + 1] = path.to_string_lossy().into_owned();
+        }
+        self
+    }
+
     /// Worker threads; 1 unless set.
     #[must_use]
     pub fn concurrency(mut self, workers: u32) -> Self {

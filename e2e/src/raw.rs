@@ -145,23 +145,46 @@ pub fn exchange_to_end(address: SocketAddr, request: &[u8], limit: Duration) -> 
 
 /// Sends a request many times in one connection, each when the last one was answered.
 pub fn repeat(address: SocketAddr, request: &[u8], times: usize) -> Result<()> {
-    let mut stream =
-        TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    let mut buffer = vec![0; 64 * 1024];
-    for _ in 0..times {
-        stream.write_all(request)?;
+    let mut connection = Connection::open(address)?;
+    (0..times).try_for_each(|_| connection.request(request).map(drop))
+}
+
+/// A connection for several requests, one after the other.
+#[derive(Debug)]
+pub struct Connection(TcpStream);
+
+impl Connection {
+    /// Connects.
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let stream =
+            TcpStream::connect_timeout(&address, LIMIT).with_context(|| format!("connect to {address}"))?;
+        Self::new(stream)
+    }
+
+    /// Takes a connection that is there already, such as a tunnel.
+    pub fn new(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        Ok(Self(stream))
+    }
+
+    /// Sends a request, and reads its response; fails if the connection ends before that.
+    pub fn request(&mut self, request: &[u8]) -> Result<Response> {
+        self.0.write_all(request)?;
         let mut received = Vec::new();
-        while Response::parse(&received, false, is_head(request))?.is_none() {
-            let length = stream.read(&mut buffer).with_context(|| format!("read from {address}"))?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let length = self.0.read(&mut buffer).context("no response")?;
             if length == 0 {
-                bail!("{address} closed the connection after {}", received.escape_ascii());
+                bail!("the connection was closed after {}", received.escape_ascii());
             }
             received.extend_from_slice(buffer.get(..length).unwrap_or_default());
+            if let Some(response) = Response::parse(&received, false, is_head(request))? {
+                return Ok(response);
+            }
         }
     }
-    Ok(())
 }
 
 /// Sends bytes and reads one response; fails if there is none.

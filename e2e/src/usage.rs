@@ -30,6 +30,13 @@ pub fn rss(pid: u32) -> Result<u64> {
     Ok(kibibytes.with_context(|| format!("no VmRSS in {path}"))? * 1024)
 }
 
+/// How many file descriptors a process has open.
+pub fn file_descriptors(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/fd");
+    let open = fs::read_dir(&path).with_context(|| format!("read {path}"))?;
+    Ok(open.count() as u64)
+}
+
 fn cpu_time_of_threads(pid: u32) -> Option<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {

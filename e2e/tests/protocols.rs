@@ -1,20 +1,16 @@
 //! The forms of HTTP, from the client through the filter to the upstream.
 
-#[path = "protocols/http2.rs"]
-mod http2;
-
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::{HeaderMap, HeaderValue, Request};
+use portolan_e2e::http2::{Client, Echo};
 use portolan_e2e::raw::{self, Head};
-use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, each_version};
+use portolan_e2e::{DnsServer, Portolan, Reply, Setup, Upstream, each_version, websocket};
 use tokio::runtime::Runtime;
-
-use http2::{Client, Echo};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -135,68 +131,16 @@ fn clients_may_begin_with_http2() -> Result<()> {
     })
 }
 
-/// An upstream of one connection at a time that takes every upgrade, and echoes.
-fn websocket_server() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let address = listener.local_addr()?;
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = stream.and_then(|mut stream| {
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") {
-                    stream.read_exact(&mut byte)?;
-                    head.extend_from_slice(&byte);
-                }
-                let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-                if !head.contains("upgrade: websocket") {
-                    return stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
-                }
-                stream.write_all(
-                    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
-                )?;
-                let mut back = stream.try_clone()?;
-                std::io::copy(&mut stream, &mut back).map(drop)
-            });
-        }
-    });
-    Ok(address)
-}
-
-/// A text frame from a client, `hi`, masked as it has to be.
-const FRAME: &[u8] = b"\x81\x82\x01\x02\x03\x04ik";
-
 #[test]
 fn websockets_echo() -> Result<()> {
     each_version(|version| {
-        let world = World::start(version, "HTTP", websocket_server()?)?;
-        let upgrade = |host: &str| {
-            Head::new("GET", "/chat")
-                .header("host", host)
-                .header("connection", "Upgrade")
-                .header("upgrade", "websocket")
-                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-                .header("sec-websocket-version", "13")
-                .finish()
-        };
-        let mut stream = TcpStream::connect(world.portolan.http()?)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(&upgrade("a.example.com"))?;
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).with_context(|| String::from_utf8_lossy(&head).into_owned())?;
-            head.extend_from_slice(&byte);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", head.escape_ascii());
+        let world = World::start(version, "HTTP", websocket::server()?)?;
+        let mut socket = websocket::connect(world.portolan.http()?, "a.example.com")?;
         for _ in 0..3 {
-            stream.write_all(FRAME)?;
-            let mut echoed = [0; FRAME.len()];
-            stream.read_exact(&mut echoed)?;
-            assert_eq!(echoed, FRAME);
+            websocket::echo(&mut socket)?;
         }
         // Nobody is upgraded on the way to nowhere.
-        assert_eq!(raw::request(world.portolan.http()?, &upgrade("b.example.com"))?.status, 502);
+        assert_eq!(raw::request(world.portolan.http()?, &websocket::upgrade("b.example.com"))?.status, 502);
         Ok(())
     })
 }
@@ -206,7 +150,7 @@ fn websockets_echo_over_http2() -> Result<()> {
     each_version(|version| {
         let runtime = Runtime::new()?;
         let echo = Echo::start(&runtime)?;
-        for (protocol, upstream) in [("HTTP", websocket_server()?), ("HTTP2", echo.address)] {
+        for (protocol, upstream) in [("HTTP", websocket::server()?), ("HTTP2", echo.address)] {
             let world = World::start(version, protocol, upstream)?;
             let front = world.portolan.http()?;
             runtime.block_on(async {
@@ -221,7 +165,7 @@ fn websockets_echo_over_http2() -> Result<()> {
                 let mut socket = client.send(request).await?;
                 assert_eq!(socket.response.status(), 200, "{protocol}");
                 for _ in 0..3 {
-                    socket.echo(FRAME).await?;
+                    socket.echo(websocket::FRAME).await?;
                 }
                 anyhow::Ok(())
             })?;

@@ -18,13 +18,15 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// An upstream that echoes each stream as it comes, and its trailers; it ends with its runtime.
 #[derive(Debug, Clone)]
-pub(crate) struct Echo {
-    pub(crate) address: SocketAddr,
+pub struct Echo {
+    /// Where it listens.
+    pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Request<()>>>>,
 }
 
 impl Echo {
-    pub(crate) fn start(runtime: &Runtime) -> Result<Self> {
+    /// Starts it in a runtime.
+    pub fn start(runtime: &Runtime) -> Result<Self> {
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
         let echo = Self { address: listener.local_addr()?, seen: Arc::default() };
         runtime.spawn(echo.clone().accept(listener));
@@ -32,7 +34,7 @@ impl Echo {
     }
 
     /// The heads of the requests so far.
-    pub(crate) fn seen(&self) -> Vec<Request<()>> {
+    pub fn seen(&self) -> Vec<Request<()>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -100,16 +102,20 @@ async fn send_data(send: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), 
 }
 
 /// A connection without TLS that begins with HTTP/2.
-pub(crate) struct Client(client::SendRequest<Bytes>);
+#[derive(Debug)]
+pub struct Client(client::SendRequest<Bytes>);
 
 /// A request under way.
-pub(crate) struct Exchange {
+#[derive(Debug)]
+pub struct Exchange {
     send: SendStream<Bytes>,
-    pub(crate) response: Response<RecvStream>,
+    /// The head of the answer, and its body as it comes.
+    pub response: Response<RecvStream>,
 }
 
 impl Client {
-    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
+    /// Connects; the connection lives in the runtime that this runs in.
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
         let (client, connection) = client::handshake(TcpStream::connect(address).await?).await?;
         tokio::spawn(connection);
         // The settings of the other side come before it answers anything.
@@ -117,7 +123,7 @@ impl Client {
     }
 
     /// Sends a head, which is all of a GET, and waits for that of the answer.
-    pub(crate) async fn send(&mut self, request: Request<()>) -> Result<Exchange> {
+    pub async fn send(&mut self, request: Request<()>) -> Result<Exchange> {
         let is_whole = request.method() == http::Method::GET;
         let (response, send) = self.0.send_request(request, is_whole)?;
         let response = timeout(LIMIT, response).await.context("no answer")??;
@@ -125,14 +131,14 @@ impl Client {
     }
 
     /// Whether the other side takes extended CONNECT (RFC 8441).
-    pub(crate) fn takes_extended_connect(&self) -> bool {
+    pub fn takes_extended_connect(&self) -> bool {
         self.0.is_extended_connect_protocol_enabled()
     }
 }
 
 impl Exchange {
     /// Sends a part of the body, and waits until the same comes back.
-    pub(crate) async fn echo(&mut self, data: &'static [u8]) -> Result<()> {
+    pub async fn echo(&mut self, data: &'static [u8]) -> Result<()> {
         send_data(&mut self.send, Bytes::from_static(data)).await?;
         let mut came = Vec::new();
         while came.len() < data.len() {
@@ -146,13 +152,13 @@ impl Exchange {
     }
 
     /// Sends trailers, and waits for those of the answer.
-    pub(crate) async fn finish(mut self, trailers: HeaderMap) -> Result<HeaderMap> {
+    pub async fn finish(mut self, trailers: HeaderMap) -> Result<HeaderMap> {
         self.send.send_trailers(trailers)?;
         self.trailers().await
     }
 
     /// The trailers of the answer.
-    pub(crate) async fn trailers(&mut self) -> Result<HeaderMap> {
+    pub async fn trailers(&mut self) -> Result<HeaderMap> {
         let body = self.response.body_mut();
         while let Some(data) = timeout(LIMIT, body.data()).await.context("the body doesn't end")? {
             body.flow_control().release_capacity(data?.len())?;
