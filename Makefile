@@ -74,6 +74,10 @@ bench-page: control ## Measure validate and explain in a browser (100 and 1 000 
 mutants: ## Change the engine one place at a time and see whether a test notices (about 40 minutes)
 	@tools/mutants.sh
 
+.PHONY: fuzz
+fuzz: ## Look for input that breaks engine or config-gen (FUZZ_SECONDS for each target, default 600)
+	@tools/fuzz.sh
+
 .PHONY: tools
 tools: system ## Install what the tests need: system programs, Envoy binaries, the wasm target
 	@tools/envoy.sh

@@ -66,7 +66,7 @@ pub use request::Request;
 pub use route::format::{
     Message, Properties, Property, check_value as check_header_value, supported_operators,
 };
-#[cfg(fuzzing)]
+#[cfg(feature = "oracle")]
 pub use route::oracle::index_agrees_with_oracle;
 pub use route::pattern::{InvalidPattern, MAX_PATTERN_LENGTH, Pattern};
 pub use route::rewrite::PathSubstitution;

@@ -1,6 +1,7 @@
 //! The index against the plain walk over all routes, on made-up routes and requests.
 //!
 //! Not part of the module: tests feed it random bytes, the fuzzer those that it finds.
+#![allow(clippy::panic, reason = "it is how both are told")]
 
 use super::{Owner, RouteTable};
 use crate::config::{self, HeaderMatch, Mode, QueryParameterMatch, RouteMatch, StringMatch};
@@ -191,7 +192,7 @@ impl Trace for Chosen {
 /// # Panics
 ///
 /// When the index chooses another route, or asks out of order.
-#[cfg_attr(not(fuzzing), allow(unreachable_pub, reason = "public where the fuzzer calls it"))]
+#[cfg_attr(not(feature = "oracle"), allow(unreachable_pub, reason = "public where the fuzzer calls it"))]
 pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
     let choices = &mut Choices(data);
     let count = match choices.below(4) {
