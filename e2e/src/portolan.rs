@@ -204,9 +204,16 @@ impl Portolan {
         self.setup.scratch.replace(&format!("out/{name}"), content).map(drop)
     }
 
-    /// A counter of the filter, such as `refused.no_route`.
+    /// A counter of the filter: what became of requests, such as `allowed` or `refused.no_route`, or another one without its `_total`,
+    /// such as `rewritten`.
     pub fn counter(&self, name: &str) -> Result<u64> {
-        self.envoy.stat(&format!("wasmcustom.portolan.{name}"))
+        let stats = self.envoy.stats()?;
+        let names = [
+            format!("wasmcustom.portolan.requests_total.{name}"),
+            format!("wasmcustom.portolan.{name}_total"),
+        ];
+        let found = names.iter().find_map(|name| stats.get(name));
+        found.copied().with_context(|| format!("the filter has no counter {name}"))
     }
 
     /// All lines of the access log so far.

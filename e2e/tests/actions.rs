@@ -363,7 +363,7 @@ fn faults_are_injected() -> Result<()> {
         // Five standard deviations.
         assert!((65..=135).contains(&aborted), "VS-FAULT-04: {aborted}");
         assert_eq!(portolan.counter("delayed")?, 2);
-        assert_eq!(portolan.counter("aborted")?, 2 + aborted as u64, "the one with a delay is Envoy's");
+        assert_eq!(portolan.counter("fault_abort")?, 2 + aborted as u64, "the one with a delay is Envoy's");
         Ok(())
     })
 }
@@ -441,7 +441,7 @@ fn browsers_are_answered() -> Result<()> {
         assert_eq!(get.header("access-control-allow-origin").as_deref(), Some("http://app"));
         assert_eq!(get.header("access-control-expose-headers").as_deref(), Some("x-c"));
         assert_eq!(ask("v0", "GET", "http://other")?.header("access-control-allow-origin"), None);
-        assert_eq!(portolan.counter("preflight")?, 2);
+        assert_eq!(portolan.counter("cors_preflight")?, 2);
         // The fault filter stands before CORS (VS-FAULT-06, GAP-10).
         world.a.clear();
         let start = Instant::now();
@@ -455,7 +455,7 @@ fn browsers_are_answered() -> Result<()> {
         };
         assert_eq!((delayed.status, sorted(&delayed)), (200, sorted(&preflight)), "as without a delay");
         assert!(delayed.body.is_empty());
-        assert_eq!((portolan.counter("preflight")?, portolan.counter("delayed")?), (3, 1));
+        assert_eq!((portolan.counter("cors_preflight")?, portolan.counter("delayed")?), (3, 1));
         for method in ["OPTIONS", "GET"] {
             let aborted = ask("v4", method, "http://app")?;
             assert_eq!(

@@ -146,7 +146,7 @@ fn a_hundred_thousand_requests_over_four_workers() -> Result<()> {
     // All 16 on one worker: once in 4^15 runs.
     assert!(used.iter().filter(|count| **count > 0).count() > 1, "only one worker was asked: {used:?}");
 
-    let (clusters_before, aborted_before) = (taken(&portolan)?, portolan.counter("aborted")?);
+    let (clusters_before, aborted_before) = (taken(&portolan)?, portolan.counter("fault_abort")?);
     let began = Instant::now();
     // So many that no worker is left without one: once in 4 * 10^7 runs.
     let load = Load { connections: 64, ..Load::new(portolan.http()?, &[("v", "/")], REQUESTS) };
@@ -160,7 +160,7 @@ fn a_hundred_thousand_requests_over_four_workers() -> Result<()> {
 
     let clusters = taken(&portolan)?.into_iter().zip(clusters_before);
     let clusters: Vec<u64> = clusters.map(|(after, before)| after - before).collect();
-    let aborted = portolan.counter("aborted")? - aborted_before;
+    let aborted = portolan.counter("fault_abort")? - aborted_before;
     assert_eq!((outcome.not_2xx, clusters.iter().sum::<u64>() + aborted), (aborted, REQUESTS));
     assert_fits("VS-ROUTE-02, VS-ROUTE-04", &clusters, &WEIGHTS.map(f64::from));
     assert_fits("VS-FAULT-04", &[aborted, REQUESTS - aborted], &[ABORTED, 100.0 - ABORTED]);

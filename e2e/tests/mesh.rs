@@ -160,7 +160,9 @@ fn the_rewritten_request_meets_the_sidecars_own_routes() -> Result<()> {
         assert_eq!((unknown.status, unknown.text().as_str()), (502, ""));
         assert_eq!(application.requests().len(), 1);
         let counter = |name: &str| sidecar.envoy.stat(&format!("wasmcustom.portolan.{name}"));
-        assert_eq!((counter("rewritten")?, counter("allowed")?, counter("refused.no_route")?), (1, 1, 1));
+        let counted =
+            ["rewritten_total", "requests_total.allowed", "requests_total.refused.no_route"].map(counter);
+        assert_eq!(counted.into_iter().collect::<Result<Vec<u64>>>()?, [1, 1, 1]);
         Ok(())
     })
 }
@@ -244,7 +246,7 @@ fn nothing_is_applied_twice() -> Result<()> {
         assert_eq!(response.status, 200, "{}", response.text());
         let seen: Vec<String> = application.requests().into_iter().map(|request| request.path).collect();
         assert_eq!(seen, ["/twice/once/x"; 3]);
-        assert_eq!(sidecar.envoy.stat("wasmcustom.portolan.rewritten")?, 1);
+        assert_eq!(sidecar.envoy.stat("wasmcustom.portolan.rewritten_total")?, 1);
         assert!(sidecar.envoy.stat("http.inbound_0.0.0.0_9080.downstream_rq_total")? >= 3);
         Ok(())
     })
@@ -273,7 +275,7 @@ fn what_no_rule_names_is_left_alone() -> Result<()> {
                 let expected = if catch_all == CatchAll::AllowAny { 200 } else { 502 };
                 assert_eq!(response.status, expected, "{host}");
             }
-            assert_eq!(sidecar.envoy.stat("wasmcustom.portolan.rewritten")?, 0);
+            assert_eq!(sidecar.envoy.stat("wasmcustom.portolan.rewritten_total")?, 0);
             Ok(())
         })?;
     }

@@ -172,7 +172,7 @@ fn a_metric_has_the_whole_name_of_the_cluster() -> Result<()> {
         let prometheus = echo.portolan.envoy.admin_get("/stats/prometheus")?.text();
         let expected = "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"outbound|80||a_example_com\"} 1";
         assert!(prometheus.contains(expected), "{}", grep(&prometheus, "upstream_rq_total"));
-        let refused = "portolan_refused{reason=\"host_not_in_registry\"} 1";
+        let refused = "portolan_requests_total{decision=\"refused\",reason=\"host_not_in_registry\"} 1";
         assert!(prometheus.contains(refused), "{}", grep(&prometheus, "portolan"));
         Ok(())
     })

@@ -58,6 +58,7 @@ pub(crate) enum Map {
 const HTTP_REQUEST_HEADERS: u32 = Map::Request as u32;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 
 /// No gRPC status: Envoy maps the HTTP status for a gRPC request.
 const NO_GRPC_STATUS: i32 = -1;
@@ -110,6 +111,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_length: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_length: usize,
@@ -294,10 +296,7 @@ pub(crate) struct Counter(u32);
 impl Counter {
     /// Defines the counter, or finds it: ids belong to a VM, values to the process.
     pub(crate) fn define(name: &str) -> Result<Self, Status> {
-        let mut id = 0;
-        // SAFETY: the name is a live string, and the id has a valid place.
-        Status::check(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
-        Ok(Self(id))
+        define_metric(COUNTER, name).map(Self)
     }
 
     /// Adds to the counter. A count that fails must not fail a request.
@@ -305,6 +304,20 @@ impl Counter {
         // SAFETY: takes no pointers.
         let _ = unsafe { proxy_increment_metric(self.0, i64::from(count)) };
     }
+}
+
+/// A value of the process, which every VM sets alike; `/stats` shows it as `wasmcustom.<name>`.
+pub(crate) fn set_gauge(name: &str, value: u64) -> Result<(), Status> {
+    let id = define_metric(GAUGE, name)?;
+    // SAFETY: takes no pointers.
+    Status::check(unsafe { proxy_record_metric(id, value) })
+}
+
+fn define_metric(kind: u32, name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    // SAFETY: the name is a live string, and the id has a valid place.
+    Status::check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
 }
 
 /// Calls one of Envoy's foreign functions and drops what it returns.

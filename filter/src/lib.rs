@@ -66,6 +66,7 @@ impl RootContext for Root {
                 true
             }
             Err(reason) => {
+                stats::config_refused();
                 host::log(LogSeverity::Error, &format!("portolan: plugin config refused: {reason}"));
                 false
             }
@@ -89,7 +90,11 @@ fn load() -> Result<Loaded, String> {
     // Before the tables are built: what counts for a VM's memory is the peak.
     drop(json);
     let engine = Engine::new(config).map_err(|error| error.to_string())?;
-    let stats = Stats::define().map_err(|status| format!("counters can't be defined: {status}"))?;
+    let counted = Stats::define().and_then(|stats| {
+        stats::config_accepted(hash, engine.virtual_host_count())?;
+        Ok(stats)
+    });
+    let stats = counted.map_err(|status| format!("counters can't be defined: {status}"))?;
     host::log(
         LogSeverity::Info,
         &format!(
@@ -128,7 +133,10 @@ impl HttpContext for Stream {
         };
         match loaded.handle(&mut self.response) {
             Ok(action) => action,
-            Err(fault) => fail_closed(&fault),
+            Err(fault) => {
+                loaded.stats.failed();
+                fail_closed(&fault)
+            }
         }
     }
 

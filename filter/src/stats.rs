@@ -1,56 +1,57 @@
-//! Counters, and their names.
+//! Counters, and their names: `docs/observability.md` lists them. What follows `requests_total` and `config_loads_total`
+//! becomes labels in Prometheus (`config-gen/src/emit/bootstrap.rs`).
+
+use std::time::SystemTime;
 
 use portolan_engine::{Cause, Forward, Reason};
 
-use crate::host::{Counter, Status};
+use crate::host::{self, Counter, Status};
 
 /// The counters of the filter. Envoy shows them below `wasmcustom.`.
 pub(crate) struct Stats {
     /// Forwarded to a registered host.
     allowed: Counter,
-    /// Forwarded with another authority or path.
-    rewritten: Counter,
     /// Forwarded to a host outside the registry (`ALLOW_ANY`).
     passed_through: Counter,
-    /// Of these, those that the registry would refuse (`--outbound-policy report`).
+    /// Answered here, by cause.
+    answered: Vec<(Cause, Counter)>,
+    /// Answered with 503 because there was no decision, or it couldn't be applied.
+    failed: Counter,
+    /// Forwarded with another authority or path.
+    rewritten: Counter,
+    /// Of those passed through, those that the registry would refuse (`--outbound-policy report`).
     reported: Counter,
     /// Forwarded for a host that only a VirtualService names (GAP-01).
     unregistered: Counter,
-    /// Header lines removed that a client must not send (GAP-05).
-    forbidden_headers: Counter,
-    /// Redirected by a route.
-    redirected: Counter,
-    /// Answered by a route.
-    direct_response: Counter,
     /// Held back by a route.
     delayed: Counter,
-    /// Ended by a route, without a delay.
-    aborted: Counter,
-    /// Preflight requests that were answered.
-    preflight: Counter,
-    /// Refused, by reason.
-    refused: Vec<(Reason, Counter)>,
+    /// Header lines removed that a client must not send (GAP-05).
+    forbidden_headers: Counter,
 }
 
 impl Stats {
     /// Defines all of them, so that they stand at 0 before the first request.
     pub(crate) fn define() -> Result<Self, Status> {
-        let refused = Reason::ALL.into_iter().map(|reason| {
-            Counter::define(&format!("portolan.refused.{}", reason.as_str())).map(|counter| (reason, counter))
+        let requests = |decision: &str| Counter::define(&format!("portolan.requests_total.{decision}"));
+        let refused = Reason::ALL.map(Cause::Refused).into_iter();
+        let others = [Cause::Redirected, Cause::DirectResponse, Cause::Aborted, Cause::Preflight];
+        let answered = refused.chain(others).map(|cause| {
+            let counter = match cause {
+                Cause::Refused(reason) => requests(&format!("refused.{}", reason.as_str())),
+                other => requests(other.as_str()),
+            };
+            Ok((cause, counter?))
         });
         Ok(Self {
-            allowed: Counter::define("portolan.allowed")?,
-            rewritten: Counter::define("portolan.rewritten")?,
-            passed_through: Counter::define("portolan.passed_through")?,
-            reported: Counter::define("portolan.reported")?,
-            unregistered: Counter::define("portolan.unregistered")?,
-            forbidden_headers: Counter::define("portolan.forbidden_headers")?,
-            redirected: Counter::define("portolan.redirected")?,
-            direct_response: Counter::define("portolan.direct_response")?,
-            delayed: Counter::define("portolan.delayed")?,
-            aborted: Counter::define("portolan.aborted")?,
-            preflight: Counter::define("portolan.preflight")?,
-            refused: refused.collect::<Result<_, _>>()?,
+            allowed: requests("allowed")?,
+            passed_through: requests("passed_through")?,
+            answered: answered.collect::<Result<_, _>>()?,
+            failed: requests("failed")?,
+            rewritten: Counter::define("portolan.rewritten_total")?,
+            reported: Counter::define("portolan.reported_total")?,
+            unregistered: Counter::define("portolan.unregistered_total")?,
+            delayed: Counter::define("portolan.delayed_total")?,
+            forbidden_headers: Counter::define("portolan.forbidden_headers_total")?,
         })
     }
 
@@ -77,18 +78,14 @@ impl Stats {
 
     /// Counts a request that is answered here.
     pub(crate) fn answered(&self, cause: Cause) {
-        let counter = match cause {
-            Cause::Refused(reason) => {
-                self.refused.iter().find(|(known, _)| *known == reason).map(|(_, counter)| counter)
-            }
-            Cause::Redirected => Some(&self.redirected),
-            Cause::DirectResponse => Some(&self.direct_response),
-            Cause::Aborted => Some(&self.aborted),
-            Cause::Preflight => Some(&self.preflight),
-        };
-        if let Some(counter) = counter {
+        if let Some((_, counter)) = self.answered.iter().find(|(known, _)| *known == cause) {
             counter.add(1);
         }
+    }
+
+    /// Counts a request that nothing was decided about.
+    pub(crate) fn failed(&self) {
+        self.failed.add(1);
     }
 
     /// Counts header lines that were removed.
@@ -96,5 +93,24 @@ impl Stats {
         if lines > 0 {
             self.forbidden_headers.add(lines);
         }
+    }
+}
+
+/// Tells which config is in force, since when, and of how many virtual hosts.
+pub(crate) fn config_accepted(crc32: u32, virtual_hosts: usize) -> Result<(), Status> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    host::set_gauge("portolan.config_crc32", crc32.into())?;
+    host::set_gauge("portolan.config_virtual_hosts", virtual_hosts as u64)?;
+    host::set_gauge("portolan.config_loaded_timestamp_seconds", now)?;
+    // So that there is a 0 before the first refusal.
+    Counter::define("portolan.config_loads_total.refused")?;
+    Counter::define("portolan.config_loads_total.accepted")?.add(1);
+    Ok(())
+}
+
+/// Counts a config that was refused.
+pub(crate) fn config_refused() {
+    if let Ok(counter) = Counter::define("portolan.config_loads_total.refused") {
+        counter.add(1);
     }
 }

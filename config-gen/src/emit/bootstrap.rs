@@ -71,10 +71,13 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     clusters
 }
 
-/// `portolan.refused.<reason>` is one metric with a label.
+/// Of the filter's counters, what follows the name are labels: `portolan.requests_total.refused.<reason>` is one of
+/// `portolan_requests_total`.
 fn stats_config() -> Value {
     json!({"stats_tags": [
-        {"tag_name": "reason", "regex": "^wasmcustom\\.portolan\\.refused(\\.(.+))$"},
+        {"tag_name": "decision", "regex": "^wasmcustom\\.portolan\\.requests_total(\\.([^.]+))"},
+        {"tag_name": "reason", "regex": "^wasmcustom\\.portolan\\.requests_total\\.refused(\\.(.+))$"},
+        {"tag_name": "result", "regex": "^wasmcustom\\.portolan\\.config_loads_total(\\.(.+))$"},
     ]})
 }
 
