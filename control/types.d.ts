@@ -59,6 +59,7 @@ export interface Options {
   caBundle?: string;
   module?: string;
   filesRoot?: string;
+  dynamicResources?: boolean;
   /** Each as `[HOST:]PORT=PORT`. */
   upstreamPort?: string[];
   /** Ranges such as `10.0.0.0/8`. */
@@ -77,6 +78,9 @@ export interface Options {
 export type Output =
   | "plugin-config"
   | "ecds"
+  | "cds"
+  | "rds"
+  | "lds"
   | "sds"
   | "envoy"
   | "nftables"

@@ -3,13 +3,16 @@
 mod arguments;
 mod diff;
 mod explain;
+mod generate;
 mod graph;
 mod man;
 mod planned;
+mod ready;
 mod suggest;
 mod test;
 mod validate;
 mod version;
+mod watch;
 mod write;
 
 use std::io::Write;
@@ -21,11 +24,10 @@ use clap_complete::Shell;
 
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::input;
-use crate::report;
 use crate::source::Sources;
-use crate::texts::{Planned, Texts};
+use crate::texts::Texts;
 use crate::typed::Meaning;
-use arguments::{Arguments, Command, Generate};
+use arguments::{Arguments, Command};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +55,14 @@ const UNREADABLE: [&str; 5] =
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Generate(generate) }) => run(&generate).into(),
+        Ok(Arguments { command: Command::Generate(arguments) }) => generate::run(*arguments).into(),
         Ok(Arguments { command: Command::Explain(arguments) }) => explain::run(&arguments).into(),
         Ok(Arguments { command: Command::Test(arguments) }) => test::run(&arguments).into(),
         Ok(Arguments { command: Command::Validate(arguments) }) => validate::run(&arguments).into(),
         Ok(Arguments { command: Command::Diff(arguments) }) => diff::run(&arguments).into(),
         Ok(Arguments { command: Command::Graph(arguments) }) => graph::run(&arguments).into(),
         Ok(Arguments { command: Command::Suggest(arguments) }) => suggest::run(&arguments).into(),
+        Ok(Arguments { command: Command::Ready(arguments) }) => ready::run(&arguments).into(),
         Ok(Arguments { command: Command::Schema }) => print_or_complain(&schema()).into(),
         Ok(Arguments { command: Command::Version(arguments) }) => version::run(&arguments).into(),
         Ok(Arguments { command: Command::Completions(arguments) }) => {
@@ -86,60 +89,6 @@ fn completions(shell: Shell) -> String {
     // clap_complete 4.6 names bash's commands in two ways where the program's name has a hyphen, and
     // then offers nothing for them.
     String::from_utf8_lossy(&script).replace("config__subcmd__gen", "config__gen")
-}
-
-fn run(arguments: &Generate) -> Status {
-    let outputs = match arguments.outputs() {
-        Ok(outputs) => outputs,
-        Err(message) => {
-            complain(&message);
-            return Status::Usage;
-        }
-    };
-    let generation = &arguments.generation;
-    let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &generation.meaning);
-    let texts = match texts {
-        Ok(texts) => texts,
-        Err(status) => return status,
-    };
-    let read = &texts.read;
-    let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
-    let Planned { options, plan, findings: mut diagnostics } = generation.plan(&texts, &outputs);
-    talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
-    if let Some(file) = &arguments.report {
-        eprintln!("{}", report::summary(read));
-        let json = format!("{:#}\n", report::json(read, &diagnostics, options.profile));
-        // It may belong into the directory of the outputs, which isn't there yet.
-        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| std::fs::write(file, json)) {
-            complain(&format!("can't write `{}`: {error}", file.display()));
-            return Status::Unreadable;
-        }
-    }
-    if diagnostics.has_errors() {
-        let but = if arguments.report.is_some() { " but the report" } else { "" };
-        eprintln!("nothing{but} was written");
-    }
-    let plan = match plan {
-        Some(plan) if !diagnostics.has_errors() => plan,
-        _ if unreadable => return Status::Unreadable,
-        _ => return Status::Findings,
-    };
-    let result = generation.render(&plan, &options, &outputs);
-    let result = result.and_then(|files| match &arguments.output {
-        Some(directory) => write::all(directory, &files),
-        None => {
-            let mut stdout = std::io::stdout().lock();
-            files.iter().try_for_each(|file| Ok(stdout.write_all(file.content.as_bytes())?))
-        }
-    });
-    match result {
-        Ok(()) => Status::Done,
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            Status::Unreadable
-        }
-    }
 }
 
 /// Prints the findings and what they come to.

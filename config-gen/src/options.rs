@@ -233,6 +233,8 @@ pub struct EnvoyOptions {
     pub module: String,
     /// The directory of the generated files, as Envoy finds it. Empty: its working directory.
     pub files_root: String,
+    /// Clusters, routes and listeners stand in files that Envoy watches, not in the bootstrap.
+    pub dynamic_resources: bool,
     /// Ports to dial in place of the registry's.
     pub upstream_ports: Vec<UpstreamPort>,
     /// Private addresses that may be dialled all the same under `ALLOW_ANY`.
@@ -266,6 +268,7 @@ impl Default for EnvoyOptions {
             tls_defaults: TlsDefaults::default(),
             module: "portolan.wasm".to_owned(),
             files_root: String::new(),
+            dynamic_resources: false,
             upstream_ports: Vec::new(),
             allow_upstream: Vec::new(),
             access_log: Some(STDOUT.to_owned()),

@@ -53,6 +53,11 @@ fn exit_status_tells_findings_from_unreadable_input_and_wrong_usage() {
     assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--wasm-sha256", "XY"]), USAGE);
     assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--transparent", "127.0.0.1:0"]), USAGE);
     assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--proxy-uid", "1"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "--watch"]), USAGE, "there is no directory");
+    assert_eq!(status(&["generate", "-f", "-", "-o", "out", "--watch"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "-o", "out", "--watch", "--emit", "envoy"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "--emit", "cds"]), USAGE);
+    assert_eq!(status(&["generate", "-f", "in.yaml", "--emit", "cds", "--dynamic-resources"]), DONE);
 
     let wrong = with_input(&GOOD.replace("hosts: [a.example.com]", "hosts: []"));
     assert_eq!(config_gen(wrong.path(), &["generate", "-f", "in.yaml", "-o", "out"]).status.code(), FINDINGS);

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, Styles};
@@ -50,6 +51,9 @@ pub(super) enum Command {
     /// Print ServiceEntries for what an access log reports as missing
     #[command(after_help = SUGGEST_EXAMPLES)]
     Suggest(Suggest),
+    /// Say whether the filter decides on a listener: for start-up and health checks
+    #[command(after_help = READY_EXAMPLES)]
+    Ready(Ready),
     /// Print the JSON Schema of the plugin config
     #[command(after_help = SCHEMA_EXAMPLE)]
     Schema,
@@ -68,6 +72,8 @@ const EXAMPLES: &str = "\
 Examples:
   config-gen generate -f examples/webserver -o out
   (cd out && cp ../portolan.wasm . && envoy -c envoy.yaml)
+
+  config-gen generate -f rules/ -o out --watch
 
   kubectl get serviceentries,virtualservices,destinationrules -A -o yaml |
     config-gen generate -f - --emit plugin-config";
@@ -237,6 +243,27 @@ pub(super) struct Suggest {
     /// Most hosts that are suggested: clients choose the names
     #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
     pub(super) max_hosts: usize,
+}
+
+const READY_EXAMPLES: &str = "\
+Examples:
+  config-gen ready
+  config-gen ready --within 30 127.0.0.1:10080 && echo started
+
+Any program can ask the same: `GET /` with the header `Host: ready.portolan.invalid` has the status 200
+only where the filter answers.
+
+Exit status: 0 ready, 1 not ready, 64 wrong usage";
+
+#[derive(Debug, Args)]
+pub(super) struct Ready {
+    /// Listeners for HTTP, or an explicit proxy
+    #[arg(value_name = "ADDRESS:PORT", default_value = "127.0.0.1:10080")]
+    pub(super) listeners: Vec<SocketAddr>,
+
+    /// How many seconds to go on asking
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(super) within: u64,
 }
 
 const SCHEMA_EXAMPLE: &str = "\
@@ -461,6 +488,15 @@ pub(super) struct Generate {
     #[arg(long, value_name = "FILE")]
     pub(super) mesh_config: Option<PathBuf>,
 
+    /// Stay, and write the files again whenever the input changes, step by step as Envoy takes them.
+    /// Implies --dynamic-resources
+    #[arg(long, requires = "output", conflicts_with = "emit")]
+    pub(super) watch: bool,
+
+    /// With --watch: admin interface of the Envoy that reads the files [default: that of --admin]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "watch")]
+    pub(super) watch_admin: Option<SocketAddr>,
+
     #[command(flatten)]
     pub(super) generation: Generation,
 }
@@ -468,6 +504,9 @@ pub(super) struct Generate {
 impl Generate {
     /// What is to be written, once each and in a fixed order.
     pub(super) fn outputs(&self) -> Result<Vec<Output>, String> {
+        if self.watch && self.files.iter().any(|file| file.as_os_str() == "-") {
+            return Err("standard input can't be watched: name files or directories with `-f`".to_owned());
+        }
         let outputs = self.generation.outputs(self.output.is_some())?;
         match (&self.output, outputs.len()) {
             (None, 1) | (Some(_), _) => Ok(outputs),
@@ -563,6 +602,9 @@ value_enum!(Format:
 value_enum!(Output:
     "plugin-config" "the filter's JSON config" => Output::PluginConfig,
     "ecds" "the file from which Envoy discovers the filter" => Output::Ecds,
+    "cds" "the file from which it discovers clusters, with `--dynamic-resources`" => Output::Cds,
+    "rds" "the files from which it discovers routes, with `--dynamic-resources`" => Output::Rds,
+    "lds" "the file from which it discovers listeners, with `--dynamic-resources`" => Output::Lds,
     "sds" "the files from which Envoy discovers certificates" => Output::Sds,
     "envoy" "Envoy's bootstrap" => Output::Envoy,
     "nftables" "the rules that redirect connections to `--transparent`" => Output::Nftables,

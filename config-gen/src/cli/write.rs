@@ -8,11 +8,15 @@ use anyhow::Context;
 use crate::emit::File;
 
 /// Writes `files` below `directory`: first all of them aside, then each renamed to its place.
-/// A failure while writing leaves what was there.
+/// A failure while writing leaves what was there. What holds the same already isn't touched, so that nobody
+/// who watches it reads it again.
 pub(super) fn all(directory: &Path, files: &[File]) -> anyhow::Result<()> {
     let mut aside = Aside(Vec::new());
     for file in files {
         let target = directory.join(&file.path);
+        if fs::read(&target).is_ok_and(|content| content == file.content.as_bytes()) {
+            continue;
+        }
         let parent = target.parent().unwrap_or(directory);
         fs::create_dir_all(parent)
             .with_context(|| format!("can't create directory `{}`", parent.display()))?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::emit::{cluster, listener, passes_original_destinations, type_url};
+use crate::emit::{cluster, discovery, listener, passes_original_destinations, type_url};
 use crate::options::{Options, OwnConnections};
 use crate::plan::{Cluster, Plan};
 
@@ -15,13 +15,16 @@ pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value>
     let mut bootstrap = json!({
         // Extension config discovery wants both.
         "node": {"id": NODE, "cluster": NODE},
-        "static_resources": {
-            "listeners": listener::listeners(plan, options)?,
-            "clusters": clusters(plan, options),
-        },
         "stats_config": stats_config(),
         "overload_manager": overload_manager(envoy.max_connections),
     });
+    let (key, resources) = if envoy.dynamic_resources {
+        ("dynamic_resources", discovery::dynamic_resources(envoy))
+    } else {
+        let listeners = listener::listeners(plan, options)?;
+        ("static_resources", json!({"listeners": listeners, "clusters": clusters(plan, options)}))
+    };
+    bootstrap[key] = resources;
     if envoy.explicit_proxy.is_some() {
         bootstrap["bootstrap_extensions"] = json!([{
             "name": "envoy.bootstrap.internal_listener",

@@ -4,7 +4,7 @@
 use portolan_engine::config::Config;
 use serde_json::{Value, json};
 
-use crate::emit::type_url;
+use crate::emit::{discovery, type_url};
 use crate::options::Options;
 
 /// Name of the filter, and of its resource.
@@ -12,15 +12,11 @@ pub(crate) const FILTER_NAME: &str = "portolan";
 
 /// A discovery response with the filter as its one resource.
 pub(crate) fn response(config: &Config, options: &Options) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string_pretty(&json!({
-        "resources": [{
-            "@type": type_url("envoy.config.core.v3.TypedExtensionConfig"),
-            "name": FILTER_NAME,
-            "typed_config": wasm(config, options)?,
-        }],
-    }))?;
-    text.push('\n');
-    Ok(text)
+    discovery::response(&[json!({
+        "@type": type_url("envoy.config.core.v3.TypedExtensionConfig"),
+        "name": FILTER_NAME,
+        "typed_config": wasm(config, options)?,
+    })])
 }
 
 fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {

@@ -2,11 +2,13 @@
 
 mod bootstrap;
 mod cluster;
+pub(crate) mod discovery;
 mod ecds;
 pub(crate) mod guard;
 pub(crate) mod listener;
 mod mesh;
 mod nftables;
+pub(crate) mod readiness;
 mod secret;
 
 pub(crate) use bootstrap::clusters;
@@ -40,6 +42,12 @@ pub enum Output {
     Envoy,
     /// The file from which Envoy discovers the filter with its config.
     Ecds,
+    /// The one from which it discovers clusters, where resources are dynamic.
+    Cds,
+    /// The files from which it discovers routes, where resources are dynamic.
+    Rds,
+    /// The file from which it discovers listeners, where resources are dynamic.
+    Lds,
     /// The rules that redirect connections to the transparent listener.
     Nftables,
     /// The files from which Envoy discovers client certificates and authorities; none without them.
@@ -58,9 +66,24 @@ pub enum Output {
 impl Output {
     /// What is written unless something else is asked for, in this order. Of the resources for a mesh
     /// just the one that every Istio knows: with two of them requests would be rewritten twice.
-    /// The rules for nftables are left out where nothing is to be redirected.
-    pub const DEFAULT: [Self; 6] =
-        [Self::PluginConfig, Self::Ecds, Self::Sds, Self::Envoy, Self::Nftables, Self::WasmPlugin];
+    /// The rules for nftables are left out where nothing is to be redirected, and those of
+    /// [`Self::is_dynamic`] where the bootstrap holds what they would.
+    pub const DEFAULT: [Self; 9] = [
+        Self::PluginConfig,
+        Self::Ecds,
+        Self::Cds,
+        Self::Rds,
+        Self::Lds,
+        Self::Sds,
+        Self::Envoy,
+        Self::Nftables,
+        Self::WasmPlugin,
+    ];
+
+    /// Whether it holds what stands in the bootstrap unless [`EnvoyOptions::dynamic_resources`] is set.
+    pub const fn is_dynamic(self) -> bool {
+        matches!(self, Self::Cds | Self::Rds | Self::Lds)
+    }
 
     /// Whether it is for proxies that keep the routes of a control plane.
     pub const fn is_for_mesh(self) -> bool {
@@ -73,6 +96,9 @@ impl Output {
             Self::PluginConfig => "plugin-config.json",
             Self::Envoy => "envoy.yaml",
             Self::Ecds => "envoy.d/ecds/portolan.json",
+            Self::Cds => "envoy.d/cds/clusters.json",
+            Self::Rds => "envoy.d/rds",
+            Self::Lds => "envoy.d/lds/listeners.json",
             Self::Nftables => "portolan.nft",
             Self::Sds => "envoy.d/sds",
             Self::WasmPlugin => "wasm-plugin.yaml",
@@ -84,9 +110,12 @@ impl Output {
     /// The files of this output.
     pub fn render(self, plan: &Plan, options: &Options, mesh: &MeshOptions) -> anyhow::Result<Vec<File>> {
         let content = match self {
-            Self::PluginConfig => share_routes(plan.proxy_config(options)).to_json()?,
+            Self::PluginConfig => plugin_config(plan, options).to_json()?,
             Self::Envoy => yaml(BOOTSTRAP_HEADER, &bootstrap::bootstrap(plan, options)?)?,
-            Self::Ecds => ecds::response(&share_routes(plan.proxy_config(options)), options)?,
+            Self::Ecds => ecds::response(&plugin_config(plan, options), options)?,
+            Self::Cds => return discovery::clusters(plan, options),
+            Self::Rds => return discovery::routes(plan, options),
+            Self::Lds => return discovery::listeners(plan, options),
             Self::Nftables => nftables::ruleset(&options.envoy),
             Self::Sds => return secret::files(plan, &options.envoy),
             Self::WasmPlugin => yaml(&mesh::header(plan), &mesh::wasm_plugin(plan, mesh))?,
@@ -97,6 +126,13 @@ impl Output {
         };
         Ok(vec![File { path: self.path().to_owned(), content }])
     }
+}
+
+/// The filter's config as it is written: with the host that tells whether the filter decides.
+fn plugin_config(plan: &Plan, options: &Options) -> config::Config {
+    let mut config = share_routes(plan.proxy_config(options));
+    config.virtual_hosts.push(readiness::virtual_host());
+    config
 }
 
 const BOOTSTRAP_HEADER: &str = "\
@@ -169,6 +205,13 @@ pub(crate) fn in_files_root(options: &EnvoyOptions, path: &str) -> String {
         "" => path.to_owned(),
         root => format!("{root}/{path}"),
     }
+}
+
+/// FNV-1a: the same in every release and on every machine.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// `type.googleapis.com/` and the message's name.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::{File, Output, in_files_root, type_url, yaml};
+use super::{File, Output, fingerprint, in_files_root, type_url, yaml};
 use crate::credential::Identity;
 use crate::options::EnvoyOptions;
 use crate::plan::{Ca, DownstreamTls, Plan, UpstreamTls};
@@ -118,11 +118,4 @@ pub(super) fn files(plan: &Plan, options: &EnvoyOptions) -> anyhow::Result<Vec<F
     let file =
         |(path, secret): (String, Secret<'_>)| Ok(File { path, content: yaml(HEADER, &secret.response())? });
     secrets.into_iter().map(file).collect()
-}
-
-/// FNV-1a: the same in every release and on every machine.
-fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }

@@ -1,6 +1,7 @@
 //! The files of the command line. Nothing else in the library touches the file
 //! system.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -50,20 +51,7 @@ pub enum FileError {
 /// The first file that can't be read.
 pub fn collect(arguments: &[PathBuf]) -> Result<Sources, FileError> {
     let mut sources = Sources::new();
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for argument in arguments {
-        let found = if argument.as_os_str() == "-" || !argument.is_dir() {
-            vec![argument.clone()]
-        } else {
-            folder(argument)?
-        };
-        for path in found {
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
-    }
-    for path in paths {
+    for path in paths(arguments)? {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes).map_err(|source| FileError::Io {
@@ -79,6 +67,29 @@ pub fn collect(arguments: &[PathBuf]) -> Result<Sources, FileError> {
         }
     }
     Ok(sources)
+}
+
+/// The files that `-f` names, once each, in the order in which [`collect`] reads them.
+///
+/// # Errors
+///
+/// The first folder that can't be listed, or holds no such file.
+pub fn paths(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut known: HashSet<PathBuf> = HashSet::new();
+    for argument in arguments {
+        let found = if argument.as_os_str() == "-" || !argument.is_dir() {
+            vec![argument.clone()]
+        } else {
+            folder(argument)?
+        };
+        for path in found {
+            if known.insert(path.clone()) {
+                paths.push(path);
+            }
+        }
+    }
+    Ok(paths)
 }
 
 fn folder(path: &Path) -> Result<Vec<PathBuf>, FileError> {

@@ -75,6 +75,10 @@ pub struct Envoy {
     )]
     pub files_root: String,
 
+    /// Clusters, routes and listeners in files that Envoy watches, in place of the bootstrap
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub dynamic_resources: bool,
+
     /// Port to dial in place of the registry's
     #[cfg_attr(feature = "cli", arg(long, value_name = "[HOST:]PORT=PORT"))]
     #[serde(deserialize_with = "text::list")]
@@ -114,6 +118,7 @@ impl Default for Envoy {
             ca_bundle: options.ca_bundle,
             module: options.module,
             files_root: options.files_root,
+            dynamic_resources: options.dynamic_resources,
             upstream_port: options.upstream_ports,
             allow_upstream: options.allow_upstream,
             access_log: options.access_log.map_or(OrOff::Off, OrOff::Value),
@@ -217,6 +222,7 @@ impl Envoy {
             ca_bundle: self.ca_bundle.clone(),
             module: self.module.clone(),
             files_root: self.files_root.clone(),
+            dynamic_resources: self.dynamic_resources,
             upstream_ports: self.upstream_port.clone(),
             allow_upstream: self.allow_upstream.clone(),
             access_log: self.access_log.value(),

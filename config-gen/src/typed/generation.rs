@@ -41,10 +41,12 @@ impl Generation {
         self.check()?;
         self.envoy.check_addresses()?;
         let is_transparent = !self.envoy.transparent.is_empty();
+        let is_dynamic = self.envoy.dynamic_resources;
         let mut outputs = if self.emit.is_empty() && all_by_default {
             Output::DEFAULT
                 .into_iter()
                 .filter(|output| *output != Output::Nftables || is_transparent)
+                .filter(|output| !output.is_dynamic() || is_dynamic)
                 .collect()
         } else {
             self.emit.clone()
@@ -52,6 +54,12 @@ impl Generation {
         if outputs.contains(&Output::Nftables) && !is_transparent {
             return Err(
                 "rules for nftables redirect to a listener: say where with `--transparent ADDRESS:PORT`"
+                    .to_owned(),
+            );
+        }
+        if !is_dynamic && outputs.iter().any(|output| output.is_dynamic()) {
+            return Err(
+                "the bootstrap holds clusters, routes and listeners: `--dynamic-resources` has them in files"
                     .to_owned(),
             );
         }

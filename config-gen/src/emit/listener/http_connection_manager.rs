@@ -9,7 +9,7 @@ use super::route_config::route_config;
 use super::tunnels::hand_over;
 use crate::emit::cluster::passthrough_dns_cache;
 use crate::emit::ecds::{FILTER_NAME, WASM_TYPE_URL};
-use crate::emit::{Output, ROUTE_FILTER_STATE, guard, in_files_root, type_url};
+use crate::emit::{Output, ROUTE_FILTER_STATE, discovery, guard, type_url};
 use crate::options::{Options, Profile};
 use crate::plan::Plan;
 
@@ -75,25 +75,17 @@ pub(super) fn http_connection_manager(
 }
 
 fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
-    let directory =
-        in_files_root(&options.envoy, Output::Ecds.path().rsplit_once('/').map_or("", |(parent, _)| parent));
     let mut filters = vec![json!({
         "name": FILTER_NAME,
         "config_discovery": {
-            "config_source": {
-                "resource_api_version": "V3",
-                "path_config_source": {
-                    "path": in_files_root(&options.envoy, Output::Ecds.path()),
-                    "watched_directory": {"path": directory},
-                },
-            },
+            "config_source": discovery::watched(Output::Ecds.path(), &options.envoy),
             "type_urls": [WASM_TYPE_URL],
         },
     })];
     if port == ListenerPort::Authority {
         filters.push(hand_over());
     }
-    if plan.has_delays() {
+    if has_delays(plan, options) {
         // Does what the filter's headers say (GAP-08).
         filters.push(json!({
             "name": "envoy.filters.http.fault",
@@ -125,6 +117,12 @@ fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::R
         },
     }));
     Ok(filters)
+}
+
+/// Whether requests may be delayed: where rules change under way, without closing connections for the first
+/// one that is.
+pub(super) fn has_delays(plan: &Plan, options: &Options) -> bool {
+    options.envoy.dynamic_resources || plan.has_delays()
 }
 
 /// An HTTP filter for requests to hosts outside the registry only. Envoy's dynamic forward proxy

@@ -5,6 +5,7 @@ use portolan_engine::config::{PASSTHROUGH_ROUTE_PROFILE, TUNNEL_ROUTE_PROFILE};
 use portolan_engine::headers;
 use serde_json::{Value, json};
 
+use super::http_connection_manager::has_delays;
 use super::told_to_filter;
 use crate::emit::{ROUTE_FILTER_STATE, type_url};
 use crate::options::Options;
@@ -33,7 +34,7 @@ pub(super) fn route_config(port: ListenerPort, plan: &Plan, options: &Options) -
     }
     let mut to_remove = vec![headers::CLUSTER];
     to_remove.extend(headers::WRITTEN_BY_ENVOY);
-    if plan.has_delays() {
+    if has_delays(plan, options) {
         to_remove.push(headers::FAULT_DELAY);
     }
     // Meant for this proxy alone (RFC 9110, 11.7.2).
@@ -49,7 +50,16 @@ pub(super) fn route_config(port: ListenerPort, plan: &Plan, options: &Options) -
         // Of several servers on one port, the listener can't tell (GW-17).
         virtual_host["metadata"] = told_to_filter(port);
     }
-    json!({"name": "outbound", "virtual_hosts": [virtual_host]})
+    json!({"name": name(port, options), "virtual_hosts": [virtual_host]})
+}
+
+/// Listeners share routes that are the same.
+fn name(port: ListenerPort, options: &Options) -> String {
+    match port {
+        ListenerPort::Authority => "explicit_proxy".to_owned(),
+        ListenerPort::Fixed(port) if options.gateway.is_some() => format!("gateway_{port}"),
+        ListenerPort::Fixed(_) | ListenerPort::Destination => "outbound".to_owned(),
+    }
 }
 
 fn route(profile: &str, settings: Value) -> Value {
