@@ -57,6 +57,7 @@ pub mod scratch;
 pub mod tls_client;
 pub mod upstream;
 pub mod usage;
+pub mod watch;
 pub mod websocket;
 
 mod background;
@@ -71,3 +72,4 @@ pub use portolan::{Portolan, Setup};
 pub use scratch::Scratch;
 pub use upstream::{Reply, SeenRequest, Upstream};
 pub use versions::each_version;
+pub use watch::Watch;

@@ -12,6 +12,7 @@ use crate::envoy::{Envoy, EnvoyOptions};
 use crate::places;
 use crate::process::{Finished, poll};
 use crate::scratch::Scratch;
+use crate::watch::Watch;
 
 /// What Envoy reads of what `config-gen` writes.
 const NEEDED_FILES: [&str; 2] = ["envoy.yaml", "envoy.d/ecds/portolan.json"];
@@ -114,9 +115,14 @@ impl Setup {
 
     /// Runs `config-gen generate`; the files land in [`Self::output`].
     pub fn generate(&self) -> Result<Finished> {
+        config_gen(self.generating())
+    }
+
+    /// Its arguments.
+    fn generating(&self) -> Vec<String> {
         let output = self.output();
         let fixed = ["generate".to_owned(), "-o".to_owned(), output.to_string_lossy().into_owned()];
-        config_gen(fixed.iter().chain(&self.arguments))
+        fixed.into_iter().chain(self.arguments.iter().cloned()).collect()
     }
 
     /// The same set-up with the files that stand in [`Self::output`] now.
@@ -191,6 +197,17 @@ impl Portolan {
     /// Where TLS clients connect to.
     pub fn tls(&self) -> Result<SocketAddr> {
         self.listener(443)
+    }
+
+    /// Runs `config-gen generate --watch` on the same input, for this Envoy. It has to be set up with
+    /// `--dynamic-resources`.
+    pub fn watch(&self) -> Result<Watch> {
+        self.watch_at(self.envoy.admin_addr())
+    }
+
+    /// The same with another address for the admin interface.
+    pub fn watch_at(&self, admin: SocketAddr) -> Result<Watch> {
+        Watch::start(&self.setup.generating(), admin)
     }
 
     /// The folder with the generated files.

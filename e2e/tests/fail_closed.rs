@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use portolan_e2e::config_gen::config_gen;
 use portolan_e2e::examples::{GITHUB_TEXT, StandIns};
 use portolan_e2e::{Portolan, Setup, each_version, places, raw};
 use serde_json::Value;
@@ -41,6 +42,16 @@ fn assert_nothing_gets_through(standins: &StandIns, portolan: &Portolan) -> Resu
     Ok(())
 }
 
+/// Envoy itself is live, but nobody decides.
+fn assert_not_ready(portolan: &Portolan) -> Result<()> {
+    let live = portolan.envoy.admin_get("/ready")?;
+    assert_eq!((live.status, live.text().trim()), (200, "LIVE"));
+    let ready = config_gen(["ready", &portolan.http()?.to_string()])?;
+    assert_eq!(ready.code(), Some(1), "{ready}");
+    assert!(ready.stderr.contains("isn't ready: it answers 50"), "{ready}");
+    Ok(())
+}
+
 /// Changes the plugin config text inside the discovery file.
 fn with_config(ecds: &str, change: impl FnOnce(&str) -> String) -> Result<String> {
     let mut response: Value = serde_json::from_str(ecds)?;
@@ -74,6 +85,7 @@ fn without_the_filter() -> Result<()> {
         })?;
         let portolan = setup.start_as_generated()?;
         assert_nothing_gets_through(standins, &portolan)?;
+        assert_not_ready(&portolan)?;
         let line = portolan.access_log_line(|line| line["response_code"] == 503)?;
         assert_eq!(line["reason"], "direct_response");
         Ok(())
@@ -88,7 +100,19 @@ fn with_a_filter_that_traps() -> Result<()> {
         let filename = Value::String(module.to_string_lossy().into_owned());
         setup.generate_changed(ECDS, |ecds| with_plugin(ecds, "/vm_config/code/local/filename", filename))?;
         let portolan = setup.start_as_generated()?;
-        assert_nothing_gets_through(standins, &portolan)
+        assert_nothing_gets_through(standins, &portolan)?;
+        assert_not_ready(&portolan)
+    })
+}
+
+#[test]
+fn without_the_module() -> Result<()> {
+    on_every_version(|standins, setup| {
+        let filename = Value::String("missing.wasm".to_owned());
+        setup.generate_changed(ECDS, |ecds| with_plugin(ecds, "/vm_config/code/local/filename", filename))?;
+        let portolan = setup.start_as_generated()?;
+        assert_nothing_gets_through(standins, &portolan)?;
+        assert_not_ready(&portolan)
     })
 }
 
@@ -114,6 +138,7 @@ fn with_a_first_config_that_is_refused() -> Result<()> {
             setup.generate_changed(ECDS, |ecds| with_config(ecds, |_| bad.to_owned()))?;
             let portolan = setup.try_clone()?.start_as_generated()?;
             assert_nothing_gets_through(standins, &portolan)?;
+            assert_not_ready(&portolan)?;
             let log = portolan.envoy.log();
             assert!(
                 log.contains("portolan: plugin config refused: ") && log.contains(complaint),
