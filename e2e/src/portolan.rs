@@ -23,6 +23,7 @@ pub struct Setup {
     version: String,
     log_level: String,
     concurrency: u32,
+    drain_seconds: u32,
     arguments: Vec<String>,
     scratch: Scratch,
     inputs: usize,
@@ -38,6 +39,7 @@ impl Setup {
             version: version.to_owned(),
             log_level: "info".to_owned(),
             concurrency: 1,
+            drain_seconds: 600,
             arguments: Vec::new(),
             scratch,
             inputs: 0,
@@ -95,6 +97,13 @@ impl Setup {
     #[must_use]
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
+        self
+    }
+
+    /// How long Envoy keeps what a changed listener has no more; 600 seconds unless set, as in Envoy.
+    #[must_use]
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = seconds;
         self
     }
 
@@ -171,6 +180,7 @@ impl Setup {
         options.concurrency = self.concurrency;
         // The access log is on disk the moment a request ends.
         options.arguments = vec!["--file-flush-interval-msec".to_owned(), "10".to_owned()];
+        options.arguments.extend(["--drain-time-s".to_owned(), self.drain_seconds.to_string()]);
         Ok(Portolan { envoy: Envoy::start(&options)?, setup: self })
     }
 }

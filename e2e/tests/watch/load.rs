@@ -59,6 +59,15 @@ pub(crate) fn changes_under_load(world: &World, changes: usize) -> Result<()> {
     })
 }
 
+const POLICY: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a}
+spec:
+  host: a.example.com
+  trafficPolicy: {connectionPool: {tcp: {connectTimeout: 3s}}}
+";
+
 struct Seen {
     median: Duration,
     longest: Duration,
@@ -86,6 +95,8 @@ fn change(world: &World, changes: usize) -> Result<Seen> {
         keep("b.yaml", &http, toggled(3))?;
         let tls = service("tls.example.com", "{number: 443, name: tls, protocol: TLS}");
         keep("tls.yaml", &tls, toggled(7))?;
+        // The cluster that is asked all the time.
+        keep("policy.yaml", POLICY, toggled(4))?;
         let retries = if toggled(5) { "retries: {attempts: 1, backoff: 0.1s}," } else { "" };
         let began = Instant::now();
         world.save("rules.yaml", &rewrite("a.example.com", &path, retries))?;
