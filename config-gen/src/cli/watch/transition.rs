@@ -5,7 +5,7 @@
 //! files is written twice where something goes: first with the new and the old, and in the end with the new
 //! alone. Whatever step comes last, an Envoy that starts then finds files that fit together, too.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -31,33 +31,22 @@ pub(super) struct Step {
 /// and those that nobody asks for any more do no harm.
 const FIRST: [Output; 4] = [Output::Sds, Output::Cds, Output::Rds, Output::Lds];
 
-/// What comes after it.
-const LAST: [Output; 3] = [Output::Lds, Output::Rds, Output::Cds];
+/// The filter's config, and what comes after it.
+const LAST: [Output; 4] = [Output::Ecds, Output::Lds, Output::Rds, Output::Cds];
 
 /// The steps in their order; files that Envoy doesn't discover have none.
 pub(super) fn steps(before: &Files, after: &Files) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut now: HashMap<&str, String> = HashMap::new();
-    let mut step = |path: &'_ String, content: String, now: &mut HashMap<&str, String>| {
-        let there = now.get(path.as_str()).or_else(|| before.get(path)).cloned();
-        if there.as_ref() != Some(&content) {
-            steps.push(Step { path: path.clone(), content: content.clone(), before: there });
-        }
-        content
+    let files = |outputs: &[Output]| -> Vec<(&String, &String)> {
+        outputs.iter().flat_map(|output| of(*output, after)).collect()
     };
-    for output in FIRST {
-        for (path, content) in of(output, after) {
-            let both = match before.get(path) {
-                Some(old) if old != content && output != Output::Sds => with_what_goes(content, old),
-                _ => content.clone(),
-            };
-            let both = step(path, both, &mut now);
-            now.insert(path, both);
-        }
-    }
-    for output in [Output::Ecds].into_iter().chain(LAST) {
-        for (path, content) in of(output, after) {
-            step(path, content.clone(), &mut now);
+    let first = files(&FIRST).into_iter().map(|(path, new)| (path, with_what_goes(new, before.get(path))));
+    let last = files(&LAST).into_iter().map(|(path, new)| (path, new.clone()));
+    let mut now = before.clone();
+    let mut steps = Vec::new();
+    for (path, content) in first.chain(last) {
+        let there = now.insert(path.clone(), content.clone());
+        if there.as_ref() != Some(&content) {
+            steps.push(Step { path: path.clone(), content, before: there });
         }
     }
     steps
@@ -70,8 +59,9 @@ fn of(output: Output, files: &Files) -> impl Iterator<Item = (&String, &String)>
 
 /// The new response, and those resources of the old one beside it that it has no more. What can't be read as a
 /// response was no config of Envoy's, so that nothing of it is missed.
-fn with_what_goes(new: &str, old: &str) -> String {
-    let (Some(mut resources), Some(old)) = (resources(new), resources(old)) else { return new.to_owned() };
+fn with_what_goes(new: &str, old: Option<&String>) -> String {
+    let old = old.filter(|old| *old != new).and_then(|old| resources(old));
+    let (Some(mut resources), Some(old)) = (resources(new), old) else { return new.to_owned() };
     let mut goes = add_missing(&mut resources, &old, None);
     // Routes are in a virtual host. The last ones take what no other has.
     for resource in &mut resources {
