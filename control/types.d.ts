@@ -68,6 +68,7 @@ export interface Options {
   accessLog?: string;
   maxConnections?: number;
   requestId?: boolean;
+  clusterStats?: "auto" | "each" | "together";
   wasmUrl?: string;
   wasmSha256?: string;
   selector?: Record<string, string>;

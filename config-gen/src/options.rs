@@ -245,6 +245,8 @@ pub struct EnvoyOptions {
     pub max_connections: u32,
     /// Give requests without an `x-request-id` one. Default: in profile istio.
     pub request_id: Option<bool>,
+    /// Whether each cluster has statistics of its own.
+    pub cluster_stats: ClusterStats,
 }
 
 impl Default for EnvoyOptions {
@@ -274,8 +276,23 @@ impl Default for EnvoyOptions {
             access_log: Some(STDOUT.to_owned()),
             max_connections: 50_000,
             request_id: None,
+            cluster_stats: ClusterStats::default(),
         }
     }
+}
+
+/// Under which names Envoy counts what becomes of requests to clusters. Each cluster by itself has some 150 statistics,
+/// most of which Prometheus would keep as series.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterStats {
+    /// By themselves, but together where there are more than 1 000.
+    #[default]
+    Auto,
+    /// Each by itself, however many there are.
+    Each,
+    /// All together, as `outbound`.
+    Together,
 }
 
 /// How connections that Envoy makes are known. Those that are taken for others come back to it.

@@ -52,6 +52,7 @@ pub mod network;
 pub mod places;
 pub mod portolan;
 pub mod process;
+pub mod prometheus;
 pub mod raw;
 pub mod scratch;
 pub mod tls_client;

@@ -11,7 +11,7 @@ use crate::analysis::Suppression;
 use crate::analysis::report::Format as ReportFormat;
 use crate::diagnostic::Severity;
 use crate::emit::Output;
-use crate::options::{Cidr, Clusters, DnsFamily, OutboundPolicy, Profile};
+use crate::options::{Cidr, ClusterStats, Clusters, DnsFamily, OutboundPolicy, Profile};
 use crate::resource::service_entry::Location;
 use crate::typed::{Generation, Meaning};
 
@@ -535,6 +535,11 @@ macro_rules! value_enum {
     };
 }
 
+value_enum!(ClusterStats:
+    "auto" "each cluster by itself, but all together above 1 000" => ClusterStats::Auto,
+    "each" "each cluster by itself" => ClusterStats::Each,
+    "together" "all clusters of the registry together, as `outbound`" => ClusterStats::Together,
+);
 value_enum!(Profile:
     "standalone" "what a user of plain Envoy expects" => Profile::Standalone,
     "istio" "Istio's sidecar" => Profile::Istio,

@@ -3,8 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::emit::{cluster, discovery, listener, passes_original_destinations, type_url};
-use crate::options::{Options, OwnConnections};
+use crate::options::{ClusterStats, Options, OwnConnections};
 use crate::plan::{Cluster, Plan};
+
+/// More clusters than these have their statistics together, unless that is asked for.
+const MOST_CLUSTERS_WITH_STATS: usize = 1_000;
+
+/// The name of statistics of all clusters of the registry.
+const ALL_CLUSTERS: &str = "outbound";
 
 /// Name of this proxy; nothing but Envoy itself asks for it.
 const NODE: &str = "portolan";
@@ -63,6 +69,17 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     let originals = plan.clusters.iter().filter_map(Cluster::original_destination);
     let mut clusters: Vec<Value> = registered.map(|entry| cluster::cluster(entry, options)).collect();
     clusters.extend(originals.map(|entry| cluster::cluster(&entry, options)));
+    let together = match envoy.cluster_stats {
+        ClusterStats::Auto => clusters.len() > MOST_CLUSTERS_WITH_STATS,
+        ClusterStats::Each => false,
+        ClusterStats::Together => true,
+    };
+    if together {
+        // Envoy adds up counters of the same name.
+        for cluster in &mut clusters {
+            cluster["alt_stat_name"] = json!(ALL_CLUSTERS);
+        }
+    }
     clusters.push(cluster::black_hole(envoy));
     clusters.extend(listener::tunnel_names(plan).iter().map(|name| cluster::internal(name, envoy)));
     if options.outbound_policy().passes() {

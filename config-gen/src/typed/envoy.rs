@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 
 use super::text;
-use crate::options::{Cidr, DnsFamily, EnvoyOptions, Listen, OwnConnections, UpstreamPort};
+use crate::options::{Cidr, ClusterStats, DnsFamily, EnvoyOptions, Listen, OwnConnections, UpstreamPort};
 
 /// How Envoy is set up, as typed.
 #[derive(Debug, Clone, Deserialize)]
@@ -101,6 +101,10 @@ pub struct Envoy {
     /// Give requests an `x-request-id` [default: false; profile istio: true]
     #[cfg_attr(feature = "cli", arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true"))]
     pub request_id: Option<bool>,
+
+    /// Whose statistics Envoy counts by themselves: those of 10 000 clusters are more than a million
+    #[cfg_attr(feature = "cli", arg(long, value_name = "WHICH", default_value = "auto"))]
+    pub cluster_stats: ClusterStats,
 }
 
 impl Default for Envoy {
@@ -124,6 +128,7 @@ impl Default for Envoy {
             access_log: options.access_log.map_or(OrOff::Off, OrOff::Value),
             max_connections: options.max_connections,
             request_id: options.request_id,
+            cluster_stats: options.cluster_stats,
         }
     }
 }
@@ -228,6 +233,7 @@ impl Envoy {
             access_log: self.access_log.value(),
             max_connections: self.max_connections,
             request_id: self.request_id,
+            cluster_stats: self.cluster_stats,
             ..EnvoyOptions::default()
         }
     }

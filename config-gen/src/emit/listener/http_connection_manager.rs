@@ -38,6 +38,9 @@ pub(super) fn http_connection_manager(
         "upstream_cluster": "%UPSTREAM_CLUSTER_RAW%",
         "upstream": "%UPSTREAM_HOST%",
         "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+        "upstream_attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "request_id": "%REQ(X-REQUEST-ID)%",
+        "traceparent": "%REQ(TRACEPARENT)%",
         "downstream": "%DOWNSTREAM_REMOTE_ADDRESS%",
         "duration": "%DURATION%",
     });
