@@ -168,8 +168,8 @@ pub(super) const MESSAGES: &[Message] = &[
     Message::error(
         "invalid-rewrite",
         "A rewrite that can't be done",
-        "Istio refuses it.",
-        "give both `match` and `rewrite`",
+        "Istio refuses half a regex; a path or host with a blank or a line break would be several things on the wire.",
+        "give both `match` and `rewrite`, and encode what isn't allowed in a URL",
     ),
     Message::error(
         "invalid-subset",

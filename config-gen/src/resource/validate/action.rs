@@ -18,10 +18,13 @@ const LARGE_BODY: usize = 100 << 10;
 pub(super) fn check(route: &HttpRoute, node: &Node, out: &mut Diagnostics) {
     exclusive(node, out);
     outdone(node, out);
-    if let Some(rewrite) = &route.rewrite
-        && let Some(regex) = &rewrite.uri_regex
-    {
-        regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+    if let Some(rewrite) = &route.rewrite {
+        if let Some(regex) = &rewrite.uri_regex {
+            regex_rewrite(regex, rewrite.uri.as_ref().map(|uri| uri.span), out);
+        }
+        for text in [&rewrite.uri, &rewrite.authority].into_iter().flatten() {
+            sendable(text, "invalid-rewrite", "VAL-VS-16", out);
+        }
     }
     if let Some(fault) = &route.fault {
         self::fault(fault, out);
@@ -108,6 +111,14 @@ fn no_effect(field: &str, other: &str, span: Span) -> Diagnostic {
         .at(span)
         .rule("VAL-VS-06")
         .help("remove it")
+}
+
+/// What ends up in a request's line or in a header of an answer: a line break would end it there.
+fn sendable(text: &Spanned<String>, code: &'static str, rule: &'static str, out: &mut Diagnostics) {
+    if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+        let message = "blanks and control characters can't be sent here";
+        out.push(Diagnostic::error(code, message).at(text.span).rule(rule));
+    }
 }
 
 /// VAL-VS-16; the syntax is checked by the engine.
@@ -454,9 +465,7 @@ fn redirect(redirect: &Redirect, route: &HttpRoute, out: &mut Diagnostics) {
     }
     let texts = [&redirect.uri, &redirect.prefix_rewrite, &redirect.authority];
     for text in texts.into_iter().flatten() {
-        if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
-            out.push(error("blanks and control characters can't be sent here".to_owned(), text.span));
-        }
+        sendable(text, "invalid-redirect", "VAL-VS-17", out);
     }
     let texts_given = texts.into_iter().any(Option::is_some);
     if !texts_given && redirect.port.is_none() && redirect.derive_port.is_none() && redirect.scheme.is_none()
@@ -780,6 +789,10 @@ mod tests {
         check(
             "VirtualService",
             &[
+                (&rewrite("uri: \"/a\\r\\nx: 1\""), BAD),
+                (&rewrite("uri: /a b"), BAD),
+                (&rewrite("authority: \"a\\nx: 1\""), BAD),
+                (&rewrite("uri: '/a%20b', authority: 'a:80'"), &[]),
                 (&rewrite("uriRegexRewrite: {match: /a, rewrite: /b}"), &[]),
                 (&rewrite("uriRegexRewrite: {match: /a}"), BAD),
                 (&rewrite("uriRegexRewrite: {match: /a, rewrite: ''}"), BAD),
