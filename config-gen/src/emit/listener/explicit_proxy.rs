@@ -19,7 +19,7 @@ pub(in crate::emit) fn explicit_proxy(
     plan: &Plan,
     options: &Options,
 ) -> anyhow::Result<Value> {
-    let manager = http_connection_manager(NAME, ListenerPort::Authority, plan, options)?;
+    let manager = http_connection_manager(NAME, ListenerPort::Authority, None, plan, options)?;
     Ok(json!({
         "name": NAME,
         "metadata": told_to_filter(ListenerPort::Authority),

@@ -14,10 +14,12 @@ use crate::options::{Options, Profile};
 use crate::plan::Plan;
 
 /// `name` is that of the listener. Where clients name the port, it is an explicit proxy, and they may
-/// ask for tunnels as well; elsewhere CONNECT is refused before the filter.
+/// ask for tunnels as well; elsewhere no route takes a CONNECT. `scheme` is what connections are like;
+/// none: clients name it with the port.
 pub(super) fn http_connection_manager(
     name: &str,
     port: ListenerPort,
+    scheme: Option<&str>,
     plan: &Plan,
     options: &Options,
 ) -> anyhow::Result<Value> {
@@ -49,7 +51,7 @@ pub(super) fn http_connection_manager(
         log["bytes_received"] = json!("%BYTES_RECEIVED%");
         log["bytes_sent"] = json!("%BYTES_SENT%");
     }
-    Ok(json!({
+    let mut manager = json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": type_url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
@@ -74,8 +76,19 @@ pub(super) fn http_connection_manager(
             "http_filters": http_filters(port, plan, options)?,
             "route_config": route_config(port, plan, options),
         },
-    }))
+    });
+    if let Some(scheme) = scheme {
+        // By HTTP/2 clients would choose it themselves (GW-22).
+        manager["typed_config"]["scheme_header_transformation"] = json!({"scheme_to_overwrite": scheme});
+    }
+    Ok(manager)
 }
+
+/// The scheme of what comes without TLS.
+pub(super) const PLAINTEXT: Option<&str> = Some("http");
+
+/// The scheme where TLS ends.
+pub(super) const TLS: Option<&str> = Some("https");
 
 fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::Result<Vec<Value>> {
     let mut filters = vec![json!({

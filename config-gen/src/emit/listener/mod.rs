@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use access_log::access_log;
 use explicit_proxy::explicit_proxy;
-use http_connection_manager::http_connection_manager;
+use http_connection_manager::{PLAINTEXT, http_connection_manager};
 pub(super) use tunnels::names as tunnel_names;
 
 use crate::emit::cluster::socket_address;
@@ -74,6 +74,7 @@ fn listener(port: u16, plan: &Plan, options: &Options) -> anyhow::Result<Value> 
         true => Some(json!([http_connection_manager(
             &listener_name(port),
             ListenerPort::Fixed(port),
+            PLAINTEXT,
             plan,
             options
         )?])),

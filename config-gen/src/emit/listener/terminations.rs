@@ -3,7 +3,7 @@
 use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
-use super::http_connection_manager::http_connection_manager;
+use super::http_connection_manager::{TLS, http_connection_manager};
 use super::listener_name;
 use crate::emit::secret::Secret;
 use crate::emit::type_url;
@@ -20,7 +20,7 @@ pub(super) fn chain(termination: &Termination, plan: &Plan, options: &Options) -
     Ok(json!({
         "name": termination.name,
         "filter_chain_match": chain_match,
-        "filters": [http_connection_manager(&listener_name(termination.port), port, plan, options)?],
+        "filters": [http_connection_manager(&listener_name(termination.port), port, TLS, plan, options)?],
         "transport_socket": transport_socket(&termination.tls, &["h2", "http/1.1"], &options.envoy),
     }))
 }

@@ -11,7 +11,7 @@ use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use super::access_log::access_log;
-use super::http_connection_manager::http_connection_manager;
+use super::http_connection_manager::{PLAINTEXT, http_connection_manager};
 use super::{BUFFER_LIMIT, FIRST_BYTES, chains, extend_addresses, told_to_filter};
 use crate::emit::{passes_original_destinations, type_url};
 use crate::options::{Cidr, Options};
@@ -39,6 +39,7 @@ pub(super) fn listener(plan: &Plan, options: &Options) -> anyhow::Result<Value> 
             true => Some(json!([http_connection_manager(
                 &format!("{NAME}_{port}"),
                 ListenerPort::Destination,
+                PLAINTEXT,
                 plan,
                 options
             )?])),

@@ -10,7 +10,7 @@ use portolan_engine::ListenerPort;
 use serde_json::{Value, json};
 
 use super::chains::{inspectors, registered};
-use super::http_connection_manager::http_connection_manager;
+use super::http_connection_manager::{PLAINTEXT, http_connection_manager};
 use super::{BUFFER_LIMIT, no_chain_log, told_to_filter};
 use crate::emit::type_url;
 use crate::options::Options;
@@ -66,7 +66,7 @@ pub(in crate::emit) fn listeners(plan: &Plan, options: &Options) -> anyhow::Resu
         listeners.push(listener(&tls_listener(port), port, inspectors(true, false), &chains, options));
     }
     for (port, name) in plan.connect.iter().flat_map(|connect| &connect.http) {
-        let manager = http_connection_manager(name, ListenerPort::Fixed(*port), plan, options)?;
+        let manager = http_connection_manager(name, ListenerPort::Fixed(*port), PLAINTEXT, plan, options)?;
         let chains = vec![json!({"name": "http", "filters": [manager]})];
         listeners.push(listener(&http_listener(*port), *port, Vec::new(), &chains, options));
     }
