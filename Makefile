@@ -70,6 +70,11 @@ bench-page: control ## Measure validate and explain in a browser (100 and 1 000 
 	@tools/control.sh browser
 	@node control/tests/bench.mjs
 
+.PHONY: hostile
+hostile: tools wasm ## Send the catalogue of hostile input (testdata/hostile) to real Envoys, and count what came of it
+	cargo build --locked -p portolan-config-gen
+	@cargo test --locked --quiet -p portolan-e2e --test hostile -- --nocapture | grep '^hostile:'
+
 .PHONY: mutants
 mutants: ## Change the engine one place at a time and see whether a test notices (about 40 minutes)
 	@tools/mutants.sh

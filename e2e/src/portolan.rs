@@ -1,6 +1,7 @@
 //! Envoy with the filter, as `config-gen` sets it up.
 
 use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -246,6 +247,21 @@ impl Portolan {
     /// All lines of the access log so far.
     pub fn access_log(&self) -> Vec<Value> {
         lines(&self.setup.access_log()).unwrap_or_default()
+    }
+
+    /// The lines of the access log from a byte of the file on, and where those end.
+    pub fn access_log_from(&self, start: usize) -> (Vec<Value>, usize) {
+        let read = || -> Result<Vec<u8>> {
+            let mut file = fs::File::open(self.setup.access_log())?;
+            file.seek(SeekFrom::Start(start as u64))?;
+            let mut new = Vec::new();
+            file.read_to_end(&mut new)?;
+            Ok(new)
+        };
+        let new = read().unwrap_or_default();
+        let end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines = new.get(..end).unwrap_or_default().split(|byte| *byte == b'\n');
+        (lines.filter_map(|line| serde_json::from_slice(line).ok()).collect(), start + end)
     }
 
     /// The first line of the access log for which `wanted` holds.

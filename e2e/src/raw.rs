@@ -30,6 +30,11 @@ impl Response {
     /// A response whose end is the end of the connection is complete with
     /// `closed` only. With `head`, the request was a `HEAD`.
     pub fn parse(bytes: &[u8], closed: bool, head: bool) -> Result<Option<Self>> {
+        Ok(Self::first(bytes, closed, head)?.map(|(response, _)| response))
+    }
+
+    /// The same, with what stands in `bytes` behind it.
+    pub fn first(bytes: &[u8], closed: bool, head: bool) -> Result<Option<(Self, &[u8])>> {
         let mut rest = bytes;
         loop {
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -54,9 +59,9 @@ impl Response {
                     .collect(),
                 body: Vec::new(),
             };
-            let Some(body) = response.take_body(rest, closed, head)? else { return Ok(None) };
+            let Some((body, rest)) = response.take_body(rest, closed, head)? else { return Ok(None) };
             response.body = body;
-            return Ok(Some(response));
+            return Ok(Some((response, rest)));
         }
     }
 
@@ -79,9 +84,9 @@ impl Response {
             .with_context(|| format!("status {}, not the JSON expected: {}", self.status, self.text()))
     }
 
-    fn take_body(&self, rest: &[u8], closed: bool, head: bool) -> Result<Option<Vec<u8>>> {
+    fn take_body<'b>(&self, rest: &'b [u8], closed: bool, head: bool) -> Result<Option<(Vec<u8>, &'b [u8])>> {
         if head || matches!(self.status, 101 | 204 | 304) {
-            return Ok(Some(Vec::new()));
+            return Ok(Some((Vec::new(), rest)));
         }
         if let Some(coding) = self.header("transfer-encoding")
             && coding.eq_ignore_ascii_case("chunked")
@@ -90,9 +95,9 @@ impl Response {
         }
         if let Some(length) = self.header("content-length") {
             let length: usize = length.parse().context("content-length")?;
-            return Ok(rest.get(..length).map(<[u8]>::to_vec));
+            return Ok(rest.split_at_checked(length).map(|(body, rest)| (body.to_vec(), rest)));
         }
-        Ok(closed.then(|| rest.to_vec()))
+        Ok(closed.then(|| (rest.to_vec(), &[][..])))
     }
 }
 
@@ -314,7 +319,7 @@ fn transfer_on(
     Ok(received)
 }
 
-fn unchunk(mut rest: &[u8]) -> Result<Option<Vec<u8>>> {
+fn unchunk(mut rest: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>> {
     let mut body = Vec::new();
     loop {
         let parsed = httparse::parse_chunk_size(rest).ok().context("a bad chunk size")?;
@@ -323,8 +328,12 @@ fn unchunk(mut rest: &[u8]) -> Result<Option<Vec<u8>>> {
         let after = rest.get(start..).unwrap_or_default();
         if size == 0 {
             // Trailers, if any, end with an empty line too.
-            let ended = after.starts_with(b"\r\n") || after.windows(4).any(|w| w == b"\r\n\r\n");
-            return Ok(ended.then_some(body));
+            let end = if after.starts_with(b"\r\n") {
+                Some(2)
+            } else {
+                after.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4)
+            };
+            return Ok(end.and_then(|end| Some((body, after.get(end..)?))));
         }
         let Some(chunk) = after.get(..size) else { return Ok(None) };
         body.extend_from_slice(chunk);

@@ -27,7 +27,7 @@ pub fn request(address: SocketAddr, server_name: &str, request: &[u8]) -> Result
 
 /// The same in a connection that is there already.
 pub fn request_on(stream: TcpStream, server_name: &str, request: &[u8]) -> Result<Option<Response>> {
-    let mut stream = wrap(stream, server_name)?;
+    let mut stream = wrap(stream, server_name, None)?;
     let mut received = Vec::new();
     let mut closed = stream.write_all(request).is_err();
     while !closed && Response::parse(&received, false, false)?.is_none() {
@@ -49,13 +49,19 @@ pub fn request_on(stream: TcpStream, server_name: &str, request: &[u8]) -> Resul
     if received.is_empty() { Ok(None) } else { Response::parse(&received, closed, false) }
 }
 
-/// TLS over a connection, for what is to be sent in it. The handshake comes with the first byte.
-pub fn wrap(stream: TcpStream, server_name: &str) -> Result<StreamOwned<ClientConnection, TcpStream>> {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+/// TLS over a connection, for what is to be sent in it, with one protocol or no word about them. The
+/// handshake comes with the first byte. An address is sent as no server name.
+pub fn wrap(
+    stream: TcpStream,
+    server_name: &str,
+    protocol: Option<&str>,
+) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody))
         .with_no_client_auth();
+    config.alpn_protocols = protocol.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from(server_name.to_owned())?;
     let connection = ClientConnection::new(Arc::new(config), name)?;
     stream.set_read_timeout(Some(LIMIT))?;

@@ -91,7 +91,7 @@ impl Engine {
     }
 
     fn decide_by_host<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Decision<'_> {
-        // Two Host lines arrive joined by a comma; a comma in one line never gets here.
+        // Two Host lines arrive joined by a comma; one line with a comma is no host either.
         // And where the port comes from the authority, there has to be one.
         let no_port = self.uses_listener_port && request.listener_port == 0;
         if no_port || request.authority.contains(&b',') {

@@ -86,7 +86,7 @@ impl World {
     /// A TLS connection by this server name, over which a request was answered.
     pub(crate) fn tls(&self, name: &str) -> Result<KeepAlive> {
         let stream = TcpStream::connect(self.envoy.tls()?)?;
-        let mut open = KeepAlive(Box::new(tls_client::wrap(stream, name)?));
+        let mut open = KeepAlive(Box::new(tls_client::wrap(stream, name, None)?));
         ensure!(open.get(name)?.status == 200);
         Ok(open)
     }
