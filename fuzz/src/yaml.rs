@@ -24,8 +24,8 @@ fn everything() -> Generation {
     generation.meaning.outbound_policy = Some(OutboundPolicy::Report);
     generation.meaning.collapse_egress_gateway = true;
     generation.envoy.explicit_proxy = Some(([127, 0, 0, 1], 3128).into());
+    generation.envoy.dynamic_resources = true;
     generation.envoy.transparent = vec![([127, 0, 0, 1], 15001).into()];
-    generation.emit = Output::DEFAULT.to_vec();
     generation
 }
 
