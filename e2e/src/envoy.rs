@@ -205,6 +205,13 @@ impl Envoy {
         Ok(self.log())
     }
 
+    /// Ends it at once (SIGKILL).
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     fn wait_ready(&mut self, options: &EnvoyOptions) -> Result<()> {
         let ready = poll(options.ready_within, || {
             if let Ok(Some(status)) = self.child.try_wait() {

@@ -232,6 +232,12 @@ impl Portolan {
         self.setup.scratch.replace(&format!("out/{name}"), content).map(drop)
     }
 
+    /// Ends Envoy as the kernel ends a process (SIGKILL), and starts it again with the same files.
+    pub fn kill_and_restart(self) -> Result<Self> {
+        self.envoy.kill()?;
+        self.setup.start_as_generated()
+    }
+
     /// A counter of the filter: what became of requests, such as `allowed` or `refused.no_route`, or another one without its `_total`,
     /// such as `rewritten`.
     pub fn counter(&self, name: &str) -> Result<u64> {

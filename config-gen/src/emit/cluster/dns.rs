@@ -5,26 +5,43 @@ use serde_json::{Value, json};
 use super::connection_pool::UNLIMITED;
 use super::{extend, socket_address};
 use crate::emit::type_url;
-use crate::options::{DnsFamily, EnvoyOptions};
+use crate::options::{DnsFamily, EnvoyOptions, Options, Profile};
 
 /// Hosts of a DNS cache that are remembered at a time, where clients choose them.
 const MAX_HOSTS: usize = 1024;
 
 /// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
 /// time (LOGICAL_DNS).
-pub(super) fn dns(one_at_a_time: bool, family: &str, options: &EnvoyOptions) -> Value {
-    json!({"cluster_type": {
-        "name": "envoy.cluster.dns",
-        "typed_config": {
-            "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
-            "dns_lookup_family": family,
-            "dns_refresh_rate": options.dns_refresh_rate.as_deref().unwrap_or("60s"),
-            "dns_jitter": "0.1s",
-            "respect_dns_ttl": true,
-            "all_addresses_in_single_endpoint": one_at_a_time,
-            "typed_dns_resolver_config": dns_resolver(options),
-        },
-    }})
+pub(super) fn dns(one_at_a_time: bool, family: &str, options: &Options) -> Value {
+    let envoy = &options.envoy;
+    let standalone = options.profile == Profile::Standalone;
+    // Of answers without a time to live: that there is no such name. Istio takes a minute, also after a
+    // failure (DEF-09), in which requests get 503 though DNS is well again.
+    let refresh_rate = if standalone { "5s" } else { "60s" };
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.clusters.dns.v3.DnsCluster"),
+        "dns_lookup_family": family,
+        "dns_refresh_rate": envoy.dns_refresh_rate.as_deref().unwrap_or(refresh_rate),
+        "dns_jitter": "0.1s",
+        "respect_dns_ttl": true,
+        "all_addresses_in_single_endpoint": one_at_a_time,
+        "typed_dns_resolver_config": dns_resolver(envoy),
+    });
+    if standalone {
+        config["dns_failure_refresh_rate"] = failure_refresh_rate();
+        // At the start Envoy waits for every name, and serves nothing meanwhile: for silence 6 s at most (2 and
+        // 4) in place of more than a minute.
+        extend(
+            &mut config["typed_dns_resolver_config"]["typed_config"],
+            json!({"query_timeout_seconds": 2, "query_tries": 2}),
+        );
+    }
+    json!({"cluster_type": {"name": "envoy.cluster.dns", "typed_config": config}})
+}
+
+/// How soon a name is asked for again that has no answer yet, or no longer.
+fn failure_refresh_rate() -> Value {
+    json!({"base_interval": "1s", "max_interval": "5s"})
 }
 
 pub(super) fn dns_family(options: &EnvoyOptions) -> &'static str {
@@ -72,7 +89,7 @@ pub(super) fn registry_dns_cache(name: &str, hosts: usize, options: &EnvoyOption
             // Of a name without addresses, or without an answer; those that it has are kept for their
             // time to live.
             "dns_refresh_rate": options.dns_refresh_rate.as_deref().unwrap_or("5s"),
-            "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "5s"},
+            "dns_failure_refresh_rate": failure_refresh_rate(),
             "dns_min_refresh_rate": "1s",
             "dns_cache_circuit_breaker": {"max_pending_requests": UNLIMITED},
         }),

@@ -48,9 +48,9 @@ pub(super) fn cluster(cluster: &Cluster, options: &Options) -> Value {
     extend(
         &mut value,
         match cluster.discovery {
-            Discovery::StrictDns => dns(false, dns_family(envoy), envoy),
-            Discovery::LogicalDns => dns(true, dns_family(envoy), envoy),
-            Discovery::RacingDns => dns(true, "ALL", envoy),
+            Discovery::StrictDns => dns(false, dns_family(envoy), options),
+            Discovery::LogicalDns => dns(true, dns_family(envoy), options),
+            Discovery::RacingDns => dns(true, "ALL", options),
             Discovery::Static
             | Discovery::Dynamic(_)
             | Discovery::Shared { .. }
