@@ -11,8 +11,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::input::files;
 
-/// How often files are looked at; less often where that takes more than a twentieth of the time.
+/// How often files are looked at, and where that takes more than a twentieth of the time, how often at least.
 const INTERVAL: Duration = Duration::from_millis(50);
+const LONG_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long files have to stay as they are: an editor may be about to write the rest.
 const REST: Duration = Duration::from_millis(100);
@@ -70,7 +71,9 @@ impl Inputs {
                 }
                 candidate = Some((now, since));
             }
-            thread::sleep(INTERVAL.max(took * 20));
+            let rest =
+                if candidate.is_some() { INTERVAL } else { (took * 20).clamp(INTERVAL, LONG_INTERVAL) };
+            thread::sleep(rest);
         }
     }
 
