@@ -17,7 +17,9 @@ pub(crate) struct Domains {
     all: Slot,
 }
 
-type Slots = HashMap<Box<[u8]>, Slot>;
+/// Its hash is quick and not proof against chosen keys: who writes the config chooses them, not who
+/// sends requests.
+type Slots = HashMap<Box<[u8]>, Slot, foldhash::fast::FixedState>;
 
 /// The virtual hosts of one domain.
 #[derive(Debug, Default)]
@@ -45,7 +47,10 @@ pub(crate) enum InvalidDomain {
 impl Domains {
     /// With room for that many domains.
     pub(crate) fn with_capacity(domains: usize) -> Self {
-        Self { exact: Slots::with_capacity(domains), ..Self::default() }
+        Self {
+            exact: Slots::with_capacity_and_hasher(domains, foldhash::fast::FixedState::default()),
+            ..Self::default()
+        }
     }
 
     /// Adds `domain` for `ports`, or for all others where there are none.
@@ -90,7 +95,7 @@ impl Domains {
         let position = match self.wildcards.binary_search_by(|(known, _)| length.cmp(known)) {
             Ok(position) => position,
             Err(position) => {
-                self.wildcards.insert(position, (length, Slots::new()));
+                self.wildcards.insert(position, (length, Slots::default()));
                 position
             }
         };

@@ -36,13 +36,15 @@ pub const WRITTEN_BY_ENVOY: [&str; 2] = ["x-envoy-external-address", "x-envoy-in
 /// filter runs ([`WRITTEN_BY_ENVOY`]). In a mesh the sidecar's other filters write such
 /// headers before this one, and they must stay.
 pub fn is_forbidden(name: &[u8], mode: Mode) -> bool {
-    match mode {
-        Mode::Proxy => {
-            (name.starts_with(INTERNAL_PREFIX.as_bytes()) || name.starts_with(b"x-envoy-"))
-                && !WRITTEN_BY_ENVOY.iter().any(|written| written.as_bytes() == name)
+    // Most headers are told apart by two bytes, and all of them are asked.
+    name.starts_with(b"x-")
+        && match mode {
+            Mode::Proxy => {
+                (name.starts_with(INTERNAL_PREFIX.as_bytes()) || name.starts_with(b"x-envoy-"))
+                    && !WRITTEN_BY_ENVOY.iter().any(|written| written.as_bytes() == name)
+            }
+            Mode::Mesh => name.starts_with(INTERNAL_PREFIX.as_bytes()),
         }
-        Mode::Mesh => name.starts_with(INTERNAL_PREFIX.as_bytes()),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The host part of an authority, in the form in which virtual hosts are looked up.
 
+use std::borrow::Cow;
+
 /// Longest host name that can match a domain. A DNS name has at most 253 characters, and
 /// one more for a trailing dot; a longer host is unknown without being looked at.
 const MAX_HOST_LENGTH: usize = 254;
@@ -16,27 +18,27 @@ const MAX_HOST_LENGTH: usize = 254;
 /// assert_eq!(Host::from_authority(b"a.example.com.").unwrap().as_bytes(), b"a.example.com.");
 /// assert!(Host::from_authority(&[b'a'; 300]).is_none());
 /// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Host {
-    // On the stack: a lookup allocates nothing.
-    buffer: [u8; MAX_HOST_LENGTH],
-    length: usize,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host<'a>(Cow<'a, [u8]>);
 
-impl Host {
+impl<'a> Host<'a> {
     /// The host of `authority`, or none where it is too long to be any.
-    pub fn from_authority(authority: &[u8]) -> Option<Self> {
+    pub fn from_authority(authority: &'a [u8]) -> Option<Self> {
         let host = without_port(authority);
-        let mut buffer = [0; MAX_HOST_LENGTH];
-        let target = buffer.get_mut(..host.len())?;
-        target.copy_from_slice(host);
-        target.make_ascii_lowercase();
-        Some(Self { buffer, length: host.len() })
+        if host.len() > MAX_HOST_LENGTH {
+            return None;
+        }
+        // Nearly all are in lower case already, and need no copy.
+        Some(Self(if host.iter().any(u8::is_ascii_uppercase) {
+            host.to_ascii_lowercase().into()
+        } else {
+            host.into()
+        }))
     }
 
     /// The lower-case host.
     pub fn as_bytes(&self) -> &[u8] {
-        self.buffer.get(..self.length).unwrap_or_default()
+        &self.0
     }
 }
 
@@ -44,12 +46,10 @@ impl Host {
 /// brackets (VH-02). What follows the `:` is not looked at, as in Envoy; so an IPv6
 /// address without brackets loses its last group (VH-07).
 pub fn without_port(authority: &[u8]) -> &[u8] {
-    let Some(colon) = authority.iter().rposition(|&byte| byte == b':') else {
-        return authority;
-    };
-    match authority.iter().rposition(|&byte| byte == b']') {
-        Some(bracket) if bracket > colon => authority,
-        _ => authority.get(..colon).unwrap_or(authority),
+    // From the end, where a port is short: whichever of the two comes first.
+    match memchr::memrchr2(b':', b']', authority) {
+        Some(last) if authority.get(last) == Some(&b':') => authority.get(..last).unwrap_or(authority),
+        _ => authority,
     }
 }
 

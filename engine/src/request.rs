@@ -35,7 +35,7 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The path without query and fragment, which is what conditions see (VS-MATCH-03).
     pub(crate) fn path_only(&self) -> &'a [u8] {
-        let end = self.path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        let end = memchr::memchr2(b'?', b'#', self.path);
         end.and_then(|end| self.path.get(..end)).unwrap_or(self.path)
     }
 

@@ -65,8 +65,9 @@ pub(crate) fn forward(
         host::set_envoy_filter_state("envoy.network.upstream_subject_alt_names", name)?;
     }
     if let Some((name, port)) = &forward.dial {
-        host::set_envoy_filter_state("envoy.upstream.dynamic_host", name)?;
-        host::set_envoy_filter_state("envoy.upstream.dynamic_port", port.to_string().as_bytes())?;
+        // Envoy takes the port from here, too; to tell it apart (`dynamic_port`) would be one call more.
+        let address = [&name[..], b":", port.to_string().as_bytes()].concat();
+        host::set_envoy_filter_state("envoy.upstream.dynamic_host", &address)?;
     }
     if let Some(inspected) = &forward.inspected {
         // The filter behind this one hands both over to the listener inside Envoy.

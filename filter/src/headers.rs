@@ -12,18 +12,16 @@ impl<'a> HeaderMap<'a> {
     /// and value of each, both followed by a zero byte. All numbers are 32 bits, little
     /// endian. None where the block is cut short.
     pub(crate) fn parse(block: &'a [u8]) -> Option<Self> {
-        let (count, mut lengths) = number(block)?;
+        let (count, lengths) = number(block)?;
         // Bounded by what the block can hold, whatever the count says.
         if count > lengths.len() / 8 {
             return None;
         }
-        let mut data = lengths.get(count * 8..)?;
+        let (lengths, mut data) = lengths.split_at_checked(count * 8)?;
         let mut lines = Vec::with_capacity(count);
-        for _ in 0..count {
-            let name_length;
-            let value_length;
-            (name_length, lengths) = number(lengths)?;
-            (value_length, lengths) = number(lengths)?;
+        for pair in lengths.chunks_exact(8) {
+            let (name_length, rest) = number(pair)?;
+            let (value_length, _) = number(rest)?;
             let name = text(&mut data, name_length)?;
             let value = text(&mut data, value_length)?;
             lines.push((name, value));
@@ -40,7 +38,7 @@ impl<'a> HeaderMap<'a> {
     pub(crate) fn request(&self, random: u64) -> Request<'_> {
         let mut request = Request { random, headers: &self.lines, ..Request::default() };
         // Pseudo headers come first.
-        for &(name, value) in self.lines.iter().take_while(|(name, _)| name.starts_with(b":")) {
+        for &(name, value) in self.lines.iter().take_while(|(name, _)| name.first() == Some(&b':')) {
             match name {
                 b":method" => request.method = value,
                 b":scheme" => request.scheme = value,

@@ -74,7 +74,6 @@ impl RouteMatcher {
     }
 
     /// Whether all conditions hold; else the first that fails.
-    #[cfg(any(test, feature = "oracle"))]
     pub(crate) fn check(&self, request: &Request<'_>) -> Result<(), Condition<'_>> {
         if !self.path_matches(request) {
             return Err(Condition::Path);
@@ -121,7 +120,6 @@ impl RouteMatcher {
         Ok(())
     }
 
-    #[cfg(any(test, feature = "oracle"))]
     fn path_matches(&self, request: &Request<'_>) -> bool {
         let Some(matcher) = &self.path else { return true };
         let path = request.path_only();
@@ -182,12 +180,11 @@ impl RouteMatcher {
     /// How many bytes of the path a rewrite replaces, given that [`Self::check`] holds:
     /// the prefix, or the whole path without query (VS-RW-01, VS-RW-05, VS-RW-06).
     pub(crate) fn matched_length(&self, request: &Request<'_>) -> usize {
-        let path = request.path_only();
         match &self.path {
             // No condition is the prefix `/` (VS-RW-07).
-            None | Some(StringMatcher::Present) => path.len().min(1),
+            None | Some(StringMatcher::Present) => request.path_only().len().min(1),
             Some(StringMatcher::Prefix(prefix)) => prefix.len(),
-            Some(StringMatcher::Exact(_) | StringMatcher::Regex(_)) => path.len(),
+            Some(StringMatcher::Exact(_) | StringMatcher::Regex(_)) => request.path_only().len(),
         }
     }
 }

@@ -21,20 +21,23 @@ mod router;
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::Decision;
 use crate::request::Request;
-use crate::trace::{Event, Trace};
+use crate::trace::{Condition, Event, Trace};
 use action::Action;
 pub(crate) use action::Owner;
 use index::Index;
 use matcher::RouteMatcher;
 
 /// The routes in order; the first that matches wins (VS-ORD-01).
-///
-/// Only those are asked that the index finds for the request.
 #[derive(Debug)]
 pub(crate) struct RouteTable {
     routes: Vec<Route>,
-    index: Index,
+    /// Finds those that have to be asked; none where all are.
+    index: Option<Box<Index>>,
 }
+
+/// Up to how many routes are all asked: finding out which of them to ask would cost more, in time
+/// and in memory.
+const FEW: usize = 4;
 
 #[derive(Debug)]
 struct Route {
@@ -56,7 +59,13 @@ impl RouteTable {
             .enumerate()
             .map(|(index, route)| Route::new(route, host, mode, &format!("{path}.routes[{index}]")))
             .collect::<Result<Vec<Route>, _>>()?;
-        let index = Index::new(routes.iter_mut().map(|route| &mut route.matcher));
+        let matchers = routes.iter_mut().map(|route| &mut route.matcher);
+        let index = if matchers.len() > FEW {
+            Some(Box::new(Index::new(matchers)))
+        } else {
+            matchers.for_each(|matcher| drop(matcher.take_parsed()));
+            None
+        };
         Ok(Self { routes, index })
     }
 
@@ -67,19 +76,23 @@ impl RouteTable {
         request: &Request<'_>,
         trace: &mut T,
     ) -> Option<Decision<'t>> {
-        let found = self.index.first(request, |id, regex_holds| {
-            let Some(route) = self.routes.get(id) else { return false };
-            match route.matcher.check_found(request, regex_holds) {
-                Ok(()) => {
-                    trace.event(Event::RouteMatched { route: &route.name });
-                    true
-                }
-                Err(condition) => {
-                    trace.event(Event::RouteRejected { route: &route.name, condition });
-                    false
-                }
+        let holds = |route: &Route, outcome: Result<(), Condition<'_>>, trace: &mut T| match outcome {
+            Ok(()) => {
+                trace.event(Event::RouteMatched { route: &route.name });
+                true
             }
-        });
+            Err(condition) => {
+                trace.event(Event::RouteRejected { route: &route.name, condition });
+                false
+            }
+        };
+        let found = match &self.index {
+            None => self.routes.iter().position(|route| holds(route, route.matcher.check(request), trace)),
+            Some(index) => index.first(request, |id, regex_holds| {
+                let Some(route) = self.routes.get(id) else { return false };
+                holds(route, route.matcher.check_found(request, regex_holds), trace)
+            }),
+        };
         let route = self.routes.get(found?)?;
         Some(route.action.apply(&route.matcher, owner, request))
     }

@@ -196,8 +196,7 @@ impl Trace for Chosen {
 pub fn index_agrees_with_oracle(data: &[u8]) -> usize {
     let choices = &mut Choices(data);
     let count = match choices.below(4) {
-        0 => choices.below(4),
-        1 | 2 => choices.below(20),
+        0..=2 => choices.below(20),
         _ => choices.below(250),
     };
     // Few kinds of route and many of each, or all kinds.
