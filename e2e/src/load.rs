@@ -25,6 +25,11 @@ pub struct Load {
     pub targets: Vec<(String, String)>,
     /// Further headers of every request.
     pub headers: Vec<(String, String)>,
+    /// Bytes of a body; with one, the requests are `POST`.
+    pub body: usize,
+    /// How many requests begin in a second, evenly; none: each connection sends the next one as soon as
+    /// it has a response.
+    pub rate: Option<f64>,
     /// How long one read or write may take.
     pub timeout: Duration,
 }
@@ -57,6 +62,8 @@ impl Load {
             requests,
             targets: targets.iter().map(own).collect(),
             headers: Vec::new(),
+            body: 0,
+            rate: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -72,7 +79,7 @@ impl Load {
         thread::scope(|scope| {
             let workers: Vec<_> = streams
                 .into_iter()
-                .map(|stream| scope.spawn(|| self.work(stream, &prepared, &next)))
+                .map(|stream| scope.spawn(|| self.work(stream, &prepared, &next, began)))
                 .collect();
             for worker in workers {
                 total.add(worker.join().expect("a worker has nothing that panics"));
@@ -84,12 +91,18 @@ impl Load {
     }
 
     fn prepare(&self, (host, path): &(String, String)) -> Vec<u8> {
-        let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n");
+        let method = if self.body > 0 { "POST" } else { "GET" };
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
+        if self.body > 0 {
+            request += &format!("content-length: {}\r\n", self.body);
+        }
         for (name, value) in &self.headers {
             request += &format!("{name}: {value}\r\n");
         }
         request += "\r\n";
-        request.into_bytes()
+        let mut request = request.into_bytes();
+        request.resize(request.len() + self.body, b'x');
+        request
     }
 
     fn connect(&self) -> Result<TcpStream> {
@@ -103,7 +116,7 @@ impl Load {
 
     /// One connection: takes requests until there are none left. A broken
     /// connection is made anew.
-    fn work(&self, stream: TcpStream, prepared: &[Vec<u8>], next: &AtomicU64) -> Outcome {
+    fn work(&self, stream: TcpStream, prepared: &[Vec<u8>], next: &AtomicU64, start: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let mut buffer = vec![0; 64 * 1024];
         let mut connection = Some(stream);
@@ -111,6 +124,10 @@ impl Load {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= self.requests {
                 return outcome;
+            }
+            if let Some(rate) = self.rate {
+                let due = start + Duration::from_secs_f64(number as f64 / rate);
+                thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             let turn = usize::try_from(number).unwrap_or_default() % prepared.len();
             let began = Instant::now();
@@ -152,6 +169,12 @@ impl Outcome {
         let last = self.latencies.len().saturating_sub(1);
         let index = (last as f64 * share.clamp(0.0, 1.0)).round() as usize;
         Duration::from_micros(self.latencies.get(index).copied().unwrap_or(0).into())
+    }
+
+    /// Microseconds of every response, the shortest first.
+    #[must_use]
+    pub fn latencies(&self) -> &[u32] {
+        &self.latencies
     }
 
     fn add(&mut self, other: Self) {

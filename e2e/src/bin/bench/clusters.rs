@@ -11,19 +11,16 @@
 //! What ten thousand dedicated clusters would take is computed from one and a thousand of them.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portolan_e2e::raw::Response;
 use portolan_e2e::{Ca, DnsServer, Envoy, EnvoyOptions, Scratch, Upstream, places};
-use serde::Serialize;
-use serde_json::json;
 
+use crate::claims::{Claim, Outcome};
 use crate::cores::Cores;
 use crate::machine::Machine;
 use crate::options::Options;
@@ -49,7 +46,7 @@ const BUDGETS: [(&str, f64); 6] = [
 ];
 
 /// What was seen.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 struct Row {
     services: usize,
     /// Seconds and megabytes of `config-gen`.
@@ -65,20 +62,20 @@ struct Row {
     second: (f64, f64),
 }
 
-/// Measures it. Prints the results; returns whether the budgets are met.
-pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result<bool> {
+/// Measures it. Prints the table.
+pub(crate) fn run(_: &Options, cores: &Cores, machine: &Machine) -> Result<Outcome> {
     let began = Reading::now([])?;
     let shared = measure("shared", MANY, cores, machine)?;
     eprintln!("bench: clusters, {shared:.1?}");
     let [one, some] = [1, SOME].map(|services| measure("dedicated", services, cores, machine));
     let (one, some) = (one?, some?);
     let others = Reading::now([])?.others_since(&began, machine.cores);
-    let report = Report { shared, dedicated: some, extrapolated: extrapolated(&one, &some), others, machine };
+    let report = Report { shared, dedicated: some, extrapolated: extrapolated(&one, &some), machine };
     print!("{report}");
-    if let Some(file) = &options.json {
-        report.append_to(file)?;
-    }
-    Ok(report.is_met())
+    let claims = report.measured().into_iter().zip(BUDGETS);
+    let claims = claims
+        .map(|(seen, (name, budget))| Claim::new(format!("{MANY} HTTPS services: {name}"), [seen], budget));
+    Ok(Outcome { table: "clusters", others, claims: claims.collect::<Result<_>>()? })
 }
 
 /// What [`MANY`] dedicated clusters would be, if each costs what the others do.
@@ -107,6 +104,7 @@ fn measure(clusters: &str, services: usize, cores: &Cores, machine: &Machine) ->
             .args(["generate", "--clusters", clusters, "--listen", "80=127.0.0.1:0", "--listen"])
             .args(["443=127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log", "off", "--filename"])
             .arg(scratch.write("services.yaml", yaml(services))?)
+            .args(["--allow-upstream", "0.0.0.0/0", "--allow-upstream", "::/0"])
             .arg("--output")
             .arg(&output)
             .arg("--ca-bundle")
@@ -198,7 +196,6 @@ struct Report<'a> {
     shared: Row,
     dedicated: Row,
     extrapolated: Row,
-    others: f64,
     machine: &'a Machine,
 }
 
@@ -209,38 +206,15 @@ impl Report<'_> {
         let Row { generated, ready, memory, used, first, .. } = self.shared;
         [generated.0, generated.1, ready, memory, used, first.1]
     }
-
-    fn is_met(&self) -> bool {
-        self.measured().iter().zip(BUDGETS).all(|(measured, (_, budget))| *measured <= budget)
-    }
-
-    fn append_to(&self, path: &Path) -> Result<()> {
-        let line = json!({
-            "table": "clusters",
-            "machine": self.machine,
-            "cores_used_by_others": self.others,
-            "shared": self.shared,
-            "dedicated": self.dedicated,
-            "dedicated_extrapolated": self.extrapolated,
-            "budgets": BUDGETS,
-            "met": self.is_met(),
-        });
-        let write = || -> std::io::Result<()> {
-            let mut file = File::options().create(true).append(true).open(path)?;
-            file.write_all(format!("{line}\n").as_bytes())
-        };
-        write().with_context(|| format!("write {}", path.display()))
-    }
 }
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "clusters: HTTPS services with TLS originated by Envoy {}, 1 worker",
+            "\nclusters: HTTPS services with TLS originated by Envoy {}, 1 worker",
             self.machine.envoy
         )?;
-        writeln!(f, "others used {:.2} cores meanwhile\n", self.others)?;
         writeln!(
             f,
             "{:<32}{:>18}{:>9}{:>10}{:>10}{:>16}{:>16}",
@@ -266,10 +240,6 @@ impl fmt::Display for Report<'_> {
             )?;
         }
         writeln!(f, "\nrequests: median, and all but one of a hundred; DNS included\n")?;
-        for (measured, (name, budget)) in self.measured().iter().zip(BUDGETS) {
-            let verdict = if *measured <= budget { "met" } else { "exceeded" };
-            writeln!(f, "{name:<32}{measured:>8.2}, budget {budget}: {verdict}")?;
-        }
         Ok(())
     }
 }

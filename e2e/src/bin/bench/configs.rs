@@ -1,13 +1,15 @@
-//! The configurations of the three rows of the table `hosts`, which differ in filter and routes and nothing else.
+//! The configurations of the rows of the table `hosts`, which differ in filter and routes and nothing else.
 //!
-//! Row 3 is what `config-gen` writes. Rows 1 and 2 are made from what the Envoy of row 3 says
+//! Ours is what `config-gen` writes. The others are made from what the Envoy of ours says
 //! that it runs (`/config_dump`), with these parts of its HTTP connection manager replaced:
 //!
-//! - `http_filters`: only the router is left;
+//! - `http_filters`: only the router is left, and the script of the row with Lua;
 //! - `route_config`: the routes of the row. Their action keeps the time limit and the retries
 //!   of the generated route. The removal of headers, which the generated virtual host does,
-//!   is left out: it belongs to the filter, and its cost to row 3.
+//!   is left out: it belongs to the filter, and its cost to ours.
 
+use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,18 +17,18 @@ use portolan_e2e::config_gen::config_gen;
 use portolan_e2e::{Envoy, Scratch, places};
 use serde_json::{Value, json};
 
-use crate::workload::Workload;
+use crate::workload::{self, Workload};
 
 /// What `config-gen` wrote.
 #[derive(Debug)]
 pub(crate) struct Configs<'a> {
-    /// The bootstrap of row 3.
+    /// The bootstrap of ours.
     pub(crate) ours: PathBuf,
     plugin_config: Value,
     scratch: &'a Scratch,
 }
 
-/// Bootstraps that are made from that of row 3.
+/// Bootstraps that are made from that of ours.
 #[derive(Debug)]
 pub(crate) struct Derived {
     pub(crate) no_filter: PathBuf,
@@ -45,7 +47,7 @@ impl<'a> Configs<'a> {
         })
     }
 
-    /// Makes the other two from what the Envoy of row 3 runs.
+    /// Makes the other two from what the Envoy of ours runs.
     pub(crate) fn derive(&self, ours: &Envoy) -> Result<Derived> {
         let bootstrap = bootstrap(ours)?;
         let action = route_action(&bootstrap)?;
@@ -58,16 +60,84 @@ impl<'a> Configs<'a> {
             own_routes: write("own-routes.json", &virtual_hosts(&self.plugin_config, &action)?)?,
         })
     }
+
+    /// Makes the bootstrap of a script with the same rewrites. Its one route takes the cluster from a
+    /// header, as ours does.
+    pub(crate) fn lua(&self, ours: &Envoy, workload: &Workload) -> Result<PathBuf> {
+        const CLUSTER: &str = "x-cluster";
+        let bootstrap = bootstrap(ours)?;
+        let mut action = route_action(&bootstrap)?;
+        action["cluster_header"] = json!(CLUSTER);
+        let mut table = String::new();
+        for host in 0..workload.requests.len() {
+            let [prefix, new_prefix, authority, cluster] = workload::rewrite(host);
+            let name = workload::authority(host);
+            writeln!(
+                table,
+                "  [\"{name}\"] = {{\"{prefix}\", \"{new_prefix}\", \"{authority}\", \"{cluster}\"}},"
+            )?;
+        }
+        let script = format!(
+            "local rules = {{\n{table}}}\nfunction envoy_on_request(handle)\n  local headers = handle:headers()\n  \
+             local rule = rules[headers:get(\":authority\")]\n  if rule == nil then\n    \
+             handle:respond({{[\":status\"] = \"502\"}}, \"\")\n    return\n  end\n  \
+             local path = headers:get(\":path\")\n  if path:sub(1, #rule[1]) == rule[1] then\n    \
+             headers:replace(\":path\", rule[2] .. path:sub(#rule[1] + 1))\n    \
+             headers:replace(\":authority\", rule[3])\n  end\n  \
+             headers:replace(\"{CLUSTER}\", rule[4])\nend\n"
+        );
+        let host = json!({
+            "name": "all",
+            "domains": ["*"],
+            "request_headers_to_remove": [CLUSTER],
+            "routes": [{"match": {"prefix": "/"}, "route": action}],
+        });
+        let mut bootstrap = with_routes(bootstrap, &[host])?;
+        let filters = bootstrap.pointer_mut(&format!("{HTTP_CONNECTION_MANAGER}/http_filters"));
+        filters.and_then(Value::as_array_mut).context("no filters")?.insert(
+            0,
+            json!({
+                "name": "lua",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                    "default_source_code": {"inline_string": script},
+                },
+            }),
+        );
+        self.scratch.write("lua.json", serde_json::to_vec(&bootstrap)?)
+    }
+}
+
+/// What `config-gen` writes where the destinations, found by that DNS server, share a cluster.
+pub(crate) fn generate_shared(
+    scratch: &Scratch,
+    workload: &Workload,
+    port: u16,
+    dns: SocketAddr,
+) -> Result<PathBuf> {
+    let dns = dns.to_string();
+    let options = ["--clusters", "shared", "--dns-resolver", &dns];
+    generate_with(scratch, "shared", &workload.yaml_shared, port, &options)
 }
 
 /// Runs `config-gen` on `yaml` in `scratch`, for an upstream at `port`. Returns the folder `name` with
 /// what it wrote.
 pub(crate) fn generate(scratch: &Scratch, name: &str, yaml: &str, port: u16) -> Result<PathBuf> {
+    generate_with(scratch, name, yaml, port, &[])
+}
+
+pub(crate) fn generate_with(
+    scratch: &Scratch,
+    name: &str,
+    yaml: &str,
+    port: u16,
+    options: &[&str],
+) -> Result<PathBuf> {
     let input = scratch.write(&format!("{name}.yaml"), yaml)?;
     let output = scratch.path().join(name);
     let module = places::module()?;
     let upstream_port = format!("80={port}");
-    let finished = config_gen([
+    let mut arguments = vec![
         "generate".as_ref(),
         "--filename".as_ref(),
         input.as_os_str(),
@@ -77,6 +147,11 @@ pub(crate) fn generate(scratch: &Scratch, name: &str, yaml: &str, port: u16) -> 
         "80=127.0.0.1:0".as_ref(),
         "--admin".as_ref(),
         "127.0.0.1:0".as_ref(),
+        // Nothing is private here: the filters that look at addresses aren't measured.
+        "--allow-upstream".as_ref(),
+        "0.0.0.0/0".as_ref(),
+        "--allow-upstream".as_ref(),
+        "::/0".as_ref(),
         "--upstream-port".as_ref(),
         upstream_port.as_ref(),
         // All rows without: writing them would be much of what is measured.
@@ -84,7 +159,9 @@ pub(crate) fn generate(scratch: &Scratch, name: &str, yaml: &str, port: u16) -> 
         "off".as_ref(),
         "--module".as_ref(),
         module.as_os_str(),
-    ])?;
+    ];
+    arguments.extend(options.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
+    let finished = config_gen(arguments)?;
     ensure!(finished.success(), "config-gen generate failed: {finished}");
     Ok(output)
 }
@@ -122,17 +199,26 @@ pub(crate) fn with_routes(mut bootstrap: Value, virtual_hosts: &[Value]) -> Resu
     Ok(bootstrap)
 }
 
-/// Row 1: all to the first cluster.
+/// Without a filter: all hosts are one, and go to all clusters in turn, so that as many connections to
+/// the upstream are in use as with the others.
 fn catch_all(bootstrap: &Value, action: &Value) -> Result<Value> {
-    let cluster = bootstrap.pointer("/static_resources/clusters/0/name").context("no cluster")?;
+    let clusters = bootstrap.pointer("/static_resources/clusters").and_then(Value::as_array);
+    let names = clusters.into_iter().flatten().filter_map(|cluster| cluster["name"].as_str());
+    let registered: Vec<Value> = names
+        .filter(|name| name.starts_with("outbound|"))
+        .map(|name| json!({"name": name, "weight": 1}))
+        .collect();
+    ensure!(!registered.is_empty(), "no cluster");
+    let mut action = action.clone();
+    action["weighted_clusters"] = json!({"clusters": registered});
     Ok(json!({
         "name": "all",
         "domains": ["*"],
-        "routes": [{"match": {"prefix": "/"}, "route": action_to(action, cluster, None)}],
+        "routes": [{"match": {"prefix": "/"}, "route": action}],
     }))
 }
 
-/// Row 2: the virtual hosts of the plugin config, with the same domains, as Envoy's own.
+/// The virtual hosts of the plugin config, with the same domains, as Envoy's own.
 fn virtual_hosts(plugin_config: &Value, action: &Value) -> Result<Vec<Value>> {
     let hosts = plugin_config["virtualHosts"].as_array().context("no virtual hosts")?;
     let convert = |host: &Value| -> Result<Value> {

@@ -4,23 +4,31 @@
 //! worker on a core of its own (see [`cores`]). As times of two runs, or of two machines, say
 //! little, the result is a **ratio** of variants within one round. The tables:
 //!
-//! - [`hosts`]: no filter, Envoy's own routes and our filter, for many hosts with a rewrite;
+//! - [`hosts`]: no filter, Envoy's own routes, our filter and Lua, for many hosts with a rewrite;
 //! - [`rules`]: many rules in one virtual host, and loading them;
+//! - [`bodies`]: large requests and responses;
+//! - [`latency`]: what the filter adds to the time of a response, at a fixed rate;
+//! - [`scale`]: many plain services; the plugin config, memory and the time to be ready;
 //! - [`clusters`]: many services with TLS, generated, started and called; times and memory.
 //!
 //! The exit status is 0 when all budgets are met, 1 when one is exceeded, and 2 when there is no
 //! result, such as when one request failed.
 
+mod bodies;
+mod claims;
 mod clusters;
 mod configs;
 mod cores;
 mod hosts;
+mod latency;
 mod machine;
 mod options;
 mod others;
+mod plot;
 mod report;
 mod row;
 mod rules;
+mod scale;
 mod statistics;
 mod workload;
 
@@ -30,9 +38,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use portolan_e2e::places;
 
+use claims::Outcomes;
 use cores::Cores;
 use machine::Machine;
-use options::{Command, Options};
+use options::{Command, Options, Table};
 
 /// Between two slices: what the one Envoy does after its last response, such as closing
 /// connections, shall not take the processor from the next one.
@@ -68,8 +77,23 @@ fn bench(options: &Options) -> Result<bool> {
     };
     let cores = Cores::divide()?;
     let machine = Machine::look(&version, &cores)?;
-    let hosts = !options.tables.hosts || hosts::run(options, &cores, &machine)?;
-    let rules = !options.tables.rules || rules::run(options, &cores, &machine)?;
-    let clusters = !options.tables.clusters || clusters::run(options, &cores, &machine)?;
-    Ok(hosts && rules && clusters)
+    let mut outcomes = Outcomes { machine: &machine, tables: Vec::new() };
+    for table in &options.tables {
+        outcomes.tables.push(match table {
+            Table::Hosts => hosts::run(options, &cores, &machine)?,
+            Table::Rules => rules::run(options, &cores, &machine)?,
+            Table::Bodies => bodies::run(options, &cores, &machine)?,
+            Table::Latency => latency::run(options, &cores, &machine)?,
+            Table::Scale => scale::run(options, &cores, &machine)?,
+            Table::Clusters => clusters::run(options, &cores, &machine)?,
+        });
+    }
+    print!("{outcomes}");
+    if let Some(file) = &options.json {
+        outcomes.append_to(file)?;
+    }
+    if let Some(file) = &options.plot {
+        plot::write(&outcomes, file)?;
+    }
+    Ok(outcomes.is_met())
 }

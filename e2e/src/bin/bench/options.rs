@@ -7,20 +7,23 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) const HELP: &str = "\
 Compares the CPU time per request of Envoy with our filter, with Envoy's own routes that do the
-same, and without either: many hosts, and many rules in one host. And what many services with TLS take.
+same, with Lua, and without either: many hosts, many rules in one host, large bodies. And the latency
+that the filter adds, and what many services take.
 
 Usage: bench [OPTIONS]
 
-  --table NAME        `hosts`, `rules`, `clusters` or `all` of them [default: all]
+  --table NAME        `hosts`, `rules`, `bodies`, `latency`, `scale`, `clusters` or `all` of them
+                      [default: all]
   --quick             Few rounds and requests: shows that it works, and nothing else
   --rounds NUMBER     Rounds, each of which measures every row [default: 7]
   --requests NUMBER   hosts: requests for each row in each round [default: 40000]
-  --hosts NUMBER      hosts: hosts in the registry [default: 1000]
+  --hosts NUMBER      hosts: hosts in the registry [default: 1000, then 100000]
   --rules NUMBER      hosts: rules of each host; each request matches any one of them [default: 1]
   --slice MS          rules: CPU time of Envoy for each cell in each round, about [default: 150]
   --forward           rules: requests are forwarded, instead of answered by Envoy itself
   --envoy VERSION     Version of Envoy, such as 1.40.0 [default: the newest that is installed]
   --json FILE         Add the results to FILE, as one line of JSON for each table
+  --plot FILE         Draw the budgets and how much of them was used: an SVG file
   --help              Print this
 
 Exit status: 0 the budget is met, 1 it is exceeded, 2 there is no result
@@ -30,13 +33,13 @@ Exit status: 0 the budget is met, 1 it is exceeded, 2 there is no result
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Which tables.
-    pub(crate) tables: Tables,
+    pub(crate) tables: Vec<Table>,
     /// How many rounds are counted; the warm-up is one more.
     pub(crate) rounds: usize,
     /// How many requests each row of the table `hosts` gets in a round.
     pub(crate) requests: u64,
-    /// How many hosts are in the registry.
-    pub(crate) hosts: usize,
+    /// How many hosts are in the registry; one after the other.
+    pub(crate) hosts: Vec<usize>,
     /// How many rules each host has.
     pub(crate) rules: usize,
     /// How much CPU time of Envoy a cell of the table `rules` is worth in a round, in milliseconds.
@@ -47,19 +50,30 @@ pub(crate) struct Options {
     pub(crate) envoy: Option<String>,
     /// File for machine-readable results.
     pub(crate) json: Option<PathBuf>,
+    /// File for the picture.
+    pub(crate) plot: Option<PathBuf>,
 }
 
-/// Which tables are measured.
+/// A table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Tables {
-    pub(crate) hosts: bool,
-    pub(crate) rules: bool,
-    pub(crate) clusters: bool,
+pub(crate) enum Table {
+    Hosts,
+    Rules,
+    Bodies,
+    Latency,
+    Scale,
+    Clusters,
 }
 
-impl Tables {
-    const ALL: Self = Self { hosts: true, rules: true, clusters: true };
-    const NONE: Self = Self { hosts: false, rules: false, clusters: false };
+impl Table {
+    const ALL: [(&str, Self); 6] = [
+        ("hosts", Self::Hosts),
+        ("rules", Self::Rules),
+        ("bodies", Self::Bodies),
+        ("latency", Self::Latency),
+        ("scale", Self::Scale),
+        ("clusters", Self::Clusters),
+    ];
 }
 
 /// What to do.
@@ -72,15 +86,16 @@ pub(crate) enum Command {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            tables: Tables::ALL,
+            tables: Table::ALL.map(|(_, table)| table).to_vec(),
             rounds: 7,
             requests: 40_000,
-            hosts: 1000,
+            hosts: vec![1000, 100_000],
             rules: 1,
             slice: 150,
             forward: false,
             envoy: None,
             json: None,
+            plot: None,
         }
     }
 }
@@ -111,21 +126,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         };
         match name {
             "--table" => {
-                options.tables = match &*value()? {
-                    "hosts" => Tables { hosts: true, ..Tables::NONE },
-                    "rules" => Tables { rules: true, ..Tables::NONE },
-                    "clusters" => Tables { clusters: true, ..Tables::NONE },
-                    "all" => Tables::ALL,
-                    other => bail!("there is no table `{other}`"),
+                let value = value()?;
+                if value != "all" {
+                    let table = Table::ALL.into_iter().find(|(name, _)| *name == value);
+                    options.tables = vec![table.with_context(|| format!("there is no table `{value}`"))?.1];
                 }
             }
             "--slice" => options.slice = positive(name, &value()?)?,
             "--rounds" => options.rounds = positive(name, &value()?)?,
             "--requests" => options.requests = positive(name, &value()?)?,
-            "--hosts" => options.hosts = positive(name, &value()?)?,
+            "--hosts" => options.hosts = vec![positive(name, &value()?)?],
             "--rules" => options.rules = positive(name, &value()?)?,
             "--envoy" => options.envoy = Some(value()?),
             "--json" => options.json = Some(value()?.into()),
+            "--plot" => options.plot = Some(value()?.into()),
             _ => bail!("there is no option `{name}`"),
         }
     }
@@ -151,7 +165,7 @@ mod tests {
         assert_eq!(parsed("").unwrap(), Command::Run(Options::default()));
         let expected = Options {
             rounds: 3,
-            hosts: 10,
+            hosts: vec![10],
             envoy: Some("1.36.4".to_owned()),
             json: Some("out.json".into()),
             ..Options::default()
@@ -159,7 +173,7 @@ mod tests {
         let line = "--rounds 3 --hosts=10 --envoy 1.36.4 --json=out.json";
         assert_eq!(parsed(line).unwrap(), Command::Run(expected));
         let Command::Run(quick) = parsed("--table rules --quick --rounds 3").unwrap() else { panic!() };
-        assert!(!quick.tables.hosts && quick.tables.rules);
+        assert_eq!(quick.tables, [Table::Rules]);
         assert_eq!((quick.rounds, quick.slice), (3, 20));
         assert_eq!(parsed("--rounds 3 --help").unwrap(), Command::Help);
     }

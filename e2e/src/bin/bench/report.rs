@@ -1,171 +1,66 @@
-//! What is printed of the table `hosts`, and what is written for machines.
+//! What is printed of tables that measure rows in rounds.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
-use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use crate::statistics::Summary;
 
-use crate::machine::Machine;
-use crate::options::Options;
-use crate::row::Kind;
-use crate::statistics::{Round, Summary};
-
-/// A request through our filter may cost this much, relative to Envoy's own routes.
-const BUDGET: f64 = 1.25;
-
-/// With more than so many cores used by others, the report says that it is worth less.
-const OTHERS: f64 = 0.1;
-
-/// The results of a run.
+/// Rows of which each was measured once in each round.
 #[derive(Debug)]
-pub(crate) struct Report<'a> {
-    options: &'a Options,
-    machine: &'a Machine,
-    others: f64,
-    rounds: Vec<Round>,
-    rows: [(Kind, Summary); 3],
-    ratios: [(Kind, Kind, Summary); 3],
+pub(crate) struct Rounds {
+    /// What it is of, and the unit.
+    pub(crate) title: String,
+    pub(crate) rows: Vec<String>,
+    /// In the order of the rows.
+    pub(crate) rounds: Vec<Vec<f64>>,
 }
 
-impl<'a> Report<'a> {
-    /// There must be at least one round. `others`: how many cores something else used.
-    pub(crate) fn new(
-        options: &'a Options,
-        machine: &'a Machine,
-        others: f64,
-        rounds: Vec<Round>,
-    ) -> Result<Self> {
-        let row = |kind| Some((kind, Summary::of(rounds.iter().map(|round| cost(round, kind)))?));
-        let ratio = |one, other| {
-            let summary = Summary::of_ratio(&rounds, |round| cost(round, one), |round| cost(round, other))?;
-            Some((one, other, summary))
-        };
-        let summarise = || {
-            let rows = [row(Kind::NoFilter)?, row(Kind::OwnRoutes)?, row(Kind::OurFilter)?];
-            let ratios = [
-                ratio(Kind::OurFilter, Kind::OwnRoutes)?,
-                ratio(Kind::OurFilter, Kind::NoFilter)?,
-                ratio(Kind::OwnRoutes, Kind::NoFilter)?,
-            ];
-            Some((rows, ratios))
-        };
-        let (rows, ratios) = summarise().context("no round was measured")?;
-        Ok(Self { options, machine, others, rounds, rows, ratios })
+impl Rounds {
+    /// One row relative to another, of the same round each time: what a round suffers from, such as a
+    /// busy machine, is then in both. (The ratio of two medians would compare rows of different
+    /// rounds.)
+    pub(crate) fn ratios(&self, one: usize, other: usize) -> Vec<f64> {
+        self.rounds.iter().map(|round| round[one] / round[other]).collect()
     }
 
-    /// Whether the median is within the budget.
-    pub(crate) fn is_met(&self) -> bool {
-        self.claim().median <= BUDGET
-    }
-
-    /// Our filter relative to Envoy's own routes.
-    fn claim(&self) -> Summary {
-        let [(_, _, claim), ..] = self.ratios;
-        claim
-    }
-
-    /// Appends one line of JSON.
-    pub(crate) fn append_to(&self, path: &Path) -> Result<()> {
-        let [no_filter, own_routes, our_filter] = &self.rows;
-        let [ours_to_own, ours_to_none, own_to_none] = &self.ratios;
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let line = json!({
-            "table": "hosts",
-            "unix_time": time,
-            "machine": self.machine,
-            "cores_used_by_others": self.others,
-            "hosts": self.options.hosts,
-            "rules": self.options.rules,
-            "requests": self.options.requests,
-            "micros_per_request": {
-                "rounds": self.rounds,
-                "no_filter": no_filter.1,
-                "own_routes": own_routes.1,
-                "our_filter": our_filter.1,
-            },
-            "ratios": {
-                "our_filter_to_own_routes": ours_to_own.2,
-                "our_filter_to_no_filter": ours_to_none.2,
-                "own_routes_to_no_filter": own_to_none.2,
-            },
-            "budget": {"our_filter_to_own_routes": BUDGET, "met": self.is_met()},
-        });
-        let write = || -> std::io::Result<()> {
-            let mut file = File::options().create(true).append(true).open(path)?;
-            file.write_all(format!("{line}\n").as_bytes())
-        };
-        write().with_context(|| format!("write {}", path.display()))
+    /// The same, of differences.
+    pub(crate) fn differences(&self, one: usize, other: usize) -> Vec<f64> {
+        self.rounds.iter().map(|round| round[one] - round[other]).collect()
     }
 }
 
-fn cost(round: &Round, kind: Kind) -> f64 {
-    match kind {
-        Kind::NoFilter => round.no_filter,
-        Kind::OwnRoutes => round.own_routes,
-        Kind::OurFilter => round.our_filter,
-    }
-}
-
-impl fmt::Display for Report<'_> {
+impl fmt::Display for Rounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options, machine, others, .. } = self;
-        writeln!(
-            f,
-            "machine  {} cores, {}, {}, Linux {}",
-            machine.cores, machine.cpu, machine.architecture, machine.kernel
-        )?;
-        let warning = if *others > OTHERS { ": better run it again alone" } else { "" };
-        writeln!(f, "others   used {others:.2} cores meanwhile{warning}")?;
-        match machine.envoys_core {
-            Some(core) => writeln!(f, "Envoy    {}, 1 worker, alone on core {core}", machine.envoy)?,
-            None => writeln!(f, "Envoy    {}, 1 worker, sharing the only core", machine.envoy)?,
+        writeln!(f, "\n{:<36}{:>9}   {:<18}  quartiles", self.title, "median", "min..max")?;
+        for (row, name) in self.rows.iter().enumerate() {
+            let Some(seen) = Summary::of(self.rounds.iter().map(|round| round[row])) else { continue };
+            let range = |low: f64, high: f64| format!("{low:.2}..{high:.2}");
+            writeln!(
+                f,
+                "{name:<36}{:>9.2}   {:<18}  {}",
+                seen.median,
+                range(seen.min, seen.max),
+                range(seen.lower_quartile, seen.upper_quartile)
+            )?;
         }
-        writeln!(f, "module   {} bytes", machine.module_bytes)?;
-        writeln!(
-            f,
-            "work     {} hosts with {} rule(s) each; {} round(s) of {} requests for each row",
-            options.hosts, options.rules, options.rounds, options.requests
-        )?;
-
-        heading(f, "CPU time of Envoy, µs per request")?;
-        for (kind, summary) in &self.rows {
-            line(f, &kind.to_string(), summary)?;
-        }
-        heading(f, "ratio, in the same round")?;
-        for (one, other, summary) in &self.ratios {
-            line(f, &format!("{one} / {other}"), summary)?;
-        }
-
-        let claim = self.claim();
-        // With a digit more than the budget has: a median just above it shall look like that.
-        let verdict = if self.is_met() { "met" } else { "exceeded" };
-        writeln!(
-            f,
-            "\n{} / {}: {:.3} ({:.3}..{:.3}), budget {BUDGET:.2}: {verdict}",
-            Kind::OurFilter,
-            Kind::OwnRoutes,
-            claim.median,
-            claim.min,
-            claim.max
-        )
+        Ok(())
     }
 }
 
-fn heading(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    writeln!(f, "\n{name:<36}{:>8}   {:<14}  quartiles", "median", "min..max")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn line(f: &mut fmt::Formatter<'_>, name: &str, summary: &Summary) -> fmt::Result {
-    let range = |low: f64, high: f64| format!("{low:.2}..{high:.2}");
-    writeln!(
-        f,
-        "{name:<36}{:>8.2}   {:<14}  {}",
-        summary.median,
-        range(summary.min, summary.max),
-        range(summary.lower_quartile, summary.upper_quartile)
-    )
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        // The machine is slower from round to round, the ratio stays.
+        let rounds =
+            [(1.0, 12.0), (3.0, 11.0), (2.0, 13.0)].map(|(factor, ours)| vec![10.0 * factor, ours * factor]);
+        let rounds =
+            Rounds { title: "x".into(), rows: vec!["a".into(), "b".into()], rounds: rounds.to_vec() };
+        let near = |value: &f64, expected: f64| (value - expected).abs() < 1e-9;
+        assert!(
+            rounds.ratios(1, 0).iter().zip([1.2, 1.1, 1.3]).all(|(value, expected)| near(value, expected))
+        );
+        assert!(near(&rounds.differences(1, 0)[1], 3.0));
+    }
 }

@@ -28,7 +28,11 @@ pub(crate) const HEADERS: [(&str, &str); 5] = [
 pub(crate) enum Kind {
     NoFilter,
     OwnRoutes,
+    /// On clusters of their own.
     OurFilter,
+    /// On a shared cluster.
+    OursShared,
+    Lua,
 }
 
 /// A row's Envoy. It is stopped when this is dropped.
@@ -38,7 +42,7 @@ pub(crate) struct Row {
     pub(crate) kind: Kind,
     /// The process.
     pub(crate) envoy: Envoy,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl fmt::Display for Kind {
@@ -47,6 +51,8 @@ impl fmt::Display for Kind {
             Self::NoFilter => "no filter",
             Self::OwnRoutes => "Envoy's own routes",
             Self::OurFilter => "our filter",
+            Self::OursShared => "our filter, shared cluster",
+            Self::Lua => "Lua filter",
         })
     }
 }
@@ -76,7 +82,7 @@ impl Row {
         for request in &workload.requests {
             let expected = match self.kind {
                 Kind::NoFilter => &request.sent,
-                Kind::OwnRoutes | Kind::OurFilter => &request.rewritten,
+                _ => &request.rewritten,
             };
             // Eight connections take turns: in which order requests come is not fixed.
             match seen.iter().position(|target| target == expected) {

@@ -1,14 +1,6 @@
-//! Medians and spreads, and ratios that are taken within a round.
+//! Medians and spreads.
 
 use serde::Serialize;
-
-/// What each row cost in one round: microseconds of CPU time per request.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Round {
-    pub(crate) no_filter: f64,
-    pub(crate) own_routes: f64,
-    pub(crate) our_filter: f64,
-}
 
 /// The middle of some numbers, and how far they spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -34,17 +26,6 @@ impl Summary {
             lower_quartile: quantile(&sorted, 0.25)?,
             upper_quartile: quantile(&sorted, 0.75)?,
         })
-    }
-
-    /// Of one row's cost relative to another's, of the same round each time: what a round
-    /// suffers from, such as a busy machine, is then in both. (The ratio of two medians would
-    /// compare rows of different rounds.)
-    pub(crate) fn of_ratio<R>(
-        rounds: &[R],
-        cost: impl Fn(&R) -> f64,
-        relative_to: impl Fn(&R) -> f64,
-    ) -> Option<Self> {
-        Self::of(rounds.iter().map(|round| cost(round) / relative_to(round)))
     }
 }
 
@@ -81,20 +62,5 @@ mod tests {
         let summary = Summary::of([7.0]).unwrap();
         assert_eq!((summary.median, summary.lower_quartile, summary.max), (7.0, 7.0, 7.0));
         assert_eq!(Summary::of([]), None);
-    }
-
-    #[test]
-    fn ratios_are_taken_within_a_round() {
-        // The machine is slower from round to round, the ratio stays; the ratio of the
-        // medians would be the same only by chance.
-        let round = |factor: f64, ours: f64| Round {
-            no_filter: 8.0 * factor,
-            own_routes: 10.0 * factor,
-            our_filter: ours * factor,
-        };
-        let rounds = [round(1.0, 12.0), round(3.0, 11.0), round(2.0, 13.0)];
-        let ratio = Summary::of_ratio(&rounds, |round| round.our_filter, |round| round.own_routes).unwrap();
-        let near = |value: f64, expected: f64| (value - expected).abs() < 1e-9;
-        assert!(near(ratio.median, 1.2) && near(ratio.min, 1.1) && near(ratio.max, 1.3), "{ratio:?}");
     }
 }

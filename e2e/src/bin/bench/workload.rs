@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 /// All hosts together are forwarded to so many destinations: enough to be a registry, and few
 /// enough that their connections to the upstream stay in use. What many clusters cost is the
 /// same for all rows and not the question here.
-const DESTINATIONS: usize = 10;
+pub(crate) const DESTINATIONS: usize = 10;
 
 /// The order of the requests is the same in every run.
 const SEED: u64 = 0x706f_7274_6f6c_616e;
@@ -16,6 +16,8 @@ const SEED: u64 = 0x706f_7274_6f6c_616e;
 pub(crate) struct Workload {
     /// The registry: a VirtualService for each host, and ServiceEntries for the destinations.
     pub(crate) yaml: String,
+    /// The same with destinations that DNS finds, as those of a shared cluster are.
+    pub(crate) yaml_shared: String,
     /// A request for each host, in pseudo-random order, so that a lookup is not helped by the
     /// one before it.
     pub(crate) requests: Vec<Request>,
@@ -46,23 +48,21 @@ impl fmt::Display for Target {
 impl Workload {
     /// `hosts` hosts with `rules` rules each, whose destinations are all at `address`.
     pub(crate) fn new(hosts: usize, rules: usize, address: Ipv4Addr) -> Self {
-        let mut yaml = String::new();
-        for number in 0..DESTINATIONS.min(hosts) {
-            yaml += &service_entry(number, address);
-        }
-        for host in 0..hosts {
-            yaml += &virtual_service(host, rules);
-        }
+        let of = |resolution: &str| {
+            let entries = (0..DESTINATIONS.min(hosts)).map(|number| service_entry(number, resolution));
+            entries.chain((0..hosts).map(|host| virtual_service(host, rules))).collect()
+        };
+        // For DNS would be asked again and again during the measurement.
+        let fixed = format!("STATIC\n  endpoints: [{{address: {address}}}]");
         let mut random = Random(SEED);
         // The order first: it then does not depend on the number of rules.
         let order = random.permutation(hosts);
         let requests = order.into_iter().map(|host| request(host, random.below(rules))).collect();
-        Self { yaml, requests }
+        Self { yaml: of(&fixed), yaml_shared: of("DNS"), requests }
     }
 }
 
-fn service_entry(number: usize, address: Ipv4Addr) -> String {
-    // STATIC, for DNS would be asked again and again during the measurement.
+fn service_entry(number: usize, resolution: &str) -> String {
     format!(
         "\
 ---
@@ -73,8 +73,7 @@ spec:
   hosts: [{}]
   location: MESH_EXTERNAL
   ports: [{{number: 80, name: http, protocol: HTTP}}]
-  resolution: STATIC
-  endpoints: [{{address: {address}}}]
+  resolution: {resolution}
 ",
         destination(number)
     )
@@ -117,16 +116,23 @@ fn request(host: usize, rule: usize) -> Request {
     }
 }
 
-fn destination(number: usize) -> String {
+pub(crate) fn destination(number: usize) -> String {
     format!("destination-{number}.example.org")
 }
 
-fn authority(host: usize) -> String {
+pub(crate) fn authority(host: usize) -> String {
     format!("service-{host}.shop.example.com")
 }
 
 fn new_authority(host: usize) -> String {
     format!("origin-{host}.example.net")
+}
+
+/// Of the first rule of a host: the start of the path and what replaces it, the new authority, and
+/// the cluster.
+pub(crate) fn rewrite(host: usize) -> [String; 4] {
+    let cluster = format!("outbound|80||{}", destination(host % DESTINATIONS));
+    [prefix(0), new_prefix(host, 0), new_authority(host), cluster]
 }
 
 fn prefix(rule: usize) -> String {

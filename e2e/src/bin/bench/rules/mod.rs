@@ -21,9 +21,9 @@
 
 mod cases;
 mod envoy_routes;
-mod reload;
+pub(crate) mod reload;
 mod report;
-mod server;
+pub(crate) mod server;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,7 @@ use portolan_e2e::{Scratch, Upstream};
 use serde_json::{Value, json};
 
 use crate::SETTLE;
+use crate::claims::Outcome;
 use crate::configs;
 use crate::cores::Cores;
 use crate::machine::Machine;
@@ -84,8 +85,8 @@ struct Servers {
     tree: Server,
 }
 
-/// Measures it. Prints the report; returns whether the budgets are met.
-pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result<bool> {
+/// Measures it. Prints the table.
+pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result<Outcome> {
     let address = loopback_address();
     let upstream = Upstream::builder().address(address).quiet().start()?;
     let port = upstream.addr().port();
@@ -134,10 +135,7 @@ pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result
 
     let report = Report::new(options, machine, others, &cells, &rounds, &loads)?;
     print!("{report}");
-    if let Some(file) = &options.json {
-        report.append_to(file)?;
-    }
-    Ok(report.is_met())
+    Ok(report.outcome)
 }
 
 /// The bootstraps of all variants, whose routes forward, and the cells.

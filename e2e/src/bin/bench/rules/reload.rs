@@ -35,7 +35,7 @@ const FEW: usize = 10;
 const WATCHED_ONE_BY_ONE: usize = 500;
 
 /// The file that Envoy watches.
-const WATCHED: &str = "envoy.d/ecds/portolan.json";
+pub(crate) const WATCHED: &str = "envoy.d/ecds/portolan.json";
 
 /// What was seen of one kind.
 #[derive(Debug)]
@@ -109,9 +109,7 @@ fn measure_kind(
         let loaded = loads(&server.envoy)?;
         let before = worker_time(&server.envoy)?;
         scratch.replace(&format!("{FEW}/{WATCHED}"), content)?;
-        let done = || loads(&server.envoy).is_ok_and(|loads| loads > loaded).then_some(());
-        poll(Duration::from_secs(20), done)
-            .with_context(|| format!("the new config was not loaded:\n{}", server.envoy.log()))?;
+        wait_loaded(&server.envoy, loaded)?;
         // The line is written just before the end of loading.
         thread::sleep(Duration::from_millis(50));
         Ok((worker_time(&server.envoy)? - before).as_secs_f64() * 1e3)
@@ -148,15 +146,22 @@ fn measure_kind(
     Ok(loading)
 }
 
+/// Waits until the worker has loaded more than so many configs.
+pub(crate) fn wait_loaded(envoy: &Envoy, loaded: usize) -> Result<()> {
+    let done = || loads(envoy).is_ok_and(|loads| loads > loaded).then_some(());
+    poll(Duration::from_secs(20), done)
+        .with_context(|| format!("the new config was not loaded:\n{}", envoy.log()))
+}
+
 /// How many configs the worker has loaded. (The main thread loads them too, with a VM of its own.)
-fn loads(envoy: &Envoy) -> Result<usize> {
+pub(crate) fn loads(envoy: &Envoy) -> Result<usize> {
     let (log, thread) = (envoy.log(), format!("[{}]", worker(envoy)?.file_name().to_string_lossy()));
     let is_load = |line: &&str| line.contains(&thread) && line.contains("portolan: plugin config loaded");
     Ok(log.lines().filter(is_load).count())
 }
 
 /// CPU time of the worker.
-fn worker_time(envoy: &Envoy) -> Result<Duration> {
+pub(crate) fn worker_time(envoy: &Envoy) -> Result<Duration> {
     let text = fs::read_to_string(worker(envoy)?.path().join("schedstat"))?;
     let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse().ok());
     nanoseconds.map(Duration::from_nanos).context("the kernel keeps no schedstat")

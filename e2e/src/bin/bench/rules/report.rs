@@ -1,16 +1,12 @@
-//! What is printed of the table `rules`, and what is written for machines.
+//! What is printed of the table `rules`.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
 
 use super::reload::Loading;
 use super::{Cell, Round, Variant};
+use crate::claims::{Claim, Outcome};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::statistics::Summary;
@@ -33,32 +29,14 @@ const MEMORY: f64 = 60.0;
 const LOAD: f64 = 150.0;
 const SLOWEST: f64 = 2.0;
 
-/// With more than so many cores used by others, the report says that it is worth less.
-const OTHERS: f64 = 0.1;
-
 /// The results of a run.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     options: &'a Options,
     machine: &'a Machine,
-    others: f64,
     /// In the order of the cells.
     costs: Vec<(&'a Cell, Summary)>,
-    claims: Vec<Claim>,
-}
-
-/// A number with its budget.
-#[derive(Debug)]
-struct Claim {
-    name: String,
-    seen: Summary,
-    budget: f64,
-}
-
-impl Claim {
-    fn is_met(&self) -> bool {
-        self.seen.median <= self.budget
-    }
+    pub(crate) outcome: Outcome,
 }
 
 impl<'a> Report<'a> {
@@ -77,12 +55,11 @@ impl<'a> Report<'a> {
         };
         let ratio = |one: Option<usize>, other: Option<usize>| {
             let (one, other) = (one?, other?);
-            Summary::of_ratio(rounds, |round| round[one], |round| round[other])
+            Some(rounds.iter().map(|round| round[one] / round[other]).collect::<Vec<_>>())
         };
         let mut claims = Vec::new();
-        let mut claim = |name: String, seen: Option<Summary>, budget: f64| -> Result<()> {
-            let seen = seen.with_context(|| format!("{name} was not measured"))?;
-            claims.push(Claim { name, seen, budget });
+        let mut claim = |name: String, seen: Option<Vec<f64>>, budget: f64| -> Result<()> {
+            claims.push(Claim::new(name, seen.unwrap_or_default(), budget)?);
             Ok(())
         };
         for kind in STEADY {
@@ -100,10 +77,10 @@ impl<'a> Report<'a> {
         for loading in loadings {
             let name = loading.name;
             let used = loading.memory + loading.memory_of_use.max(0.0);
-            claim(format!("{name}: MB of a VM"), Summary::of([loading.memory]), MEMORY)?;
-            claim(format!("{name}: MB of a VM, all rules used"), Summary::of([used]), MEMORY)?;
-            claim(format!("{name}: ms to load"), Summary::of(loading.load.iter().copied()), LOAD)?;
-            let all = |times: &[f64]| Summary::of(times.iter().copied());
+            claim(format!("{name}: MB of a VM"), Some(vec![loading.memory]), MEMORY)?;
+            claim(format!("{name}: MB of a VM, all rules used"), Some(vec![used]), MEMORY)?;
+            claim(format!("{name}: ms to load"), Some(loading.load.clone()), LOAD)?;
+            let all = |times: &[f64]| Some(times.to_vec());
             claim(format!("{name}: ms, slowest request"), all(&loading.slowest), SLOWEST)?;
             claim(format!("{name}: ms, the same sent again"), all(&loading.settled), SLOWEST)?;
             claim(format!("{name}: ms of CPU, dearest request"), all(&loading.dearest), SLOWEST)?;
@@ -113,38 +90,7 @@ impl<'a> Report<'a> {
             Ok((cell, summary.context("no round was measured")?))
         });
         let costs = costs.collect::<Result<_>>()?;
-        Ok(Self { options, machine, others, costs, claims })
-    }
-
-    /// Whether all medians are within their budgets.
-    pub(crate) fn is_met(&self) -> bool {
-        self.claims.iter().all(Claim::is_met)
-    }
-
-    /// Appends one line of JSON.
-    pub(crate) fn append_to(&self, path: &Path) -> Result<()> {
-        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let costs = self.costs.iter().map(|(cell, cost)| {
-            let variant = cell.variant.to_string();
-            json!({"kind": cell.kind.name, "rules": cell.size, "variant": variant, "micros_per_request": cost})
-        });
-        let claims = self.claims.iter().map(|claim| {
-            json!({"name": claim.name, "seen": claim.seen, "budget": claim.budget, "met": claim.is_met()})
-        });
-        let line = json!({
-            "table": "rules",
-            "forward": self.options.forward,
-            "unix_time": time,
-            "machine": self.machine,
-            "cores_used_by_others": self.others,
-            "costs": costs.collect::<Vec<_>>(),
-            "budgets": claims.collect::<Vec<_>>(),
-        });
-        let write = || -> std::io::Result<()> {
-            let mut file = File::options().create(true).append(true).open(path)?;
-            file.write_all(format!("{line}\n").as_bytes())
-        };
-        write().with_context(|| format!("write {}", path.display()))
+        Ok(Self { options, machine, costs, outcome: Outcome { table: "rules", others, claims } })
     }
 }
 
@@ -160,10 +106,8 @@ impl fmt::Display for Variant {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options, machine, others, .. } = self;
-        let warning = if *others > OTHERS { ": better run it again alone" } else { "" };
+        let Self { options, machine, .. } = self;
         writeln!(f, "\nrules    {} cores, {}, Linux {}", machine.cores, machine.cpu, machine.kernel)?;
-        writeln!(f, "others   used {others:.2} cores meanwhile{warning}")?;
         writeln!(f, "Envoy    {}, 1 worker; module of {} bytes", machine.envoy, machine.module_bytes)?;
         writeln!(
             f,
@@ -190,17 +134,6 @@ impl fmt::Display for Report<'_> {
             }
         }
 
-        writeln!(
-            f,
-            "\n{:<44}{:>8}  {:<16}{:>8}",
-            "of the same round, or reload", "median", "min..max", "budget"
-        )?;
-        for claim in &self.claims {
-            let Claim { name, seen, budget } = claim;
-            let range = format!("{:.3}..{:.3}", seen.min, seen.max);
-            let verdict = if claim.is_met() { "met" } else { "exceeded" };
-            writeln!(f, "{name:<44}{:>8.3}  {range:<16}{budget:>8}  {verdict}", seen.median)?;
-        }
         Ok(())
     }
 }
