@@ -231,6 +231,8 @@ pub struct EnvoyOptions {
     pub tls_defaults: TlsDefaults,
     /// The filter module, as Envoy finds it.
     pub module: String,
+    /// Allow the module only the calls that it makes.
+    pub restrict_capabilities: bool,
     /// The directory of the generated files, as Envoy finds it. Empty: its working directory.
     pub files_root: String,
     /// Clusters, routes and listeners stand in files that Envoy watches, not in the bootstrap.
@@ -269,6 +271,7 @@ impl Default for EnvoyOptions {
             ca_bundle: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
             tls_defaults: TlsDefaults::default(),
             module: "portolan.wasm".to_owned(),
+            restrict_capabilities: false,
             files_root: String::new(),
             dynamic_resources: false,
             upstream_ports: Vec::new(),

@@ -4,7 +4,7 @@
 use portolan_engine::config::Config;
 use serde_json::{Value, json};
 
-use crate::emit::{discovery, type_url};
+use crate::emit::{capabilities, discovery, type_url};
 use crate::options::Options;
 
 /// Name of the filter, and of its resource.
@@ -20,7 +20,7 @@ pub(crate) fn response(config: &Config, options: &Options) -> anyhow::Result<Str
 }
 
 fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {
-    Ok(json!({
+    let mut filter = json!({
         "@type": WASM_TYPE_URL,
         "config": {
             "name": FILTER_NAME,
@@ -38,7 +38,11 @@ fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {
                 "value": serde_json::to_string(config)?,
             },
         },
-    }))
+    });
+    if options.envoy.restrict_capabilities {
+        filter["config"]["capability_restriction_config"] = capabilities::restriction();
+    }
+    Ok(filter)
 }
 
 /// Type of the filter's configuration.

@@ -1,6 +1,7 @@
 //! From a plan to the files that Envoy and a cluster read.
 
 mod bootstrap;
+mod capabilities;
 mod cluster;
 pub(crate) mod discovery;
 mod ecds;

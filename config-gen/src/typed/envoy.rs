@@ -68,6 +68,11 @@ pub struct Envoy {
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", default_value = "portolan.wasm"))]
     pub module: String,
 
+    /// Allow the module only those calls of Envoy that this version of it makes; Envoy 1.40 warns that the
+    /// field for this is deprecated
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub restrict_capabilities: bool,
+
     /// Directory of the generated files, as Envoy finds it [default: its working directory]
     #[cfg_attr(
         feature = "cli",
@@ -121,6 +126,7 @@ impl Default for Envoy {
             dns_family: options.dns_family,
             ca_bundle: options.ca_bundle,
             module: options.module,
+            restrict_capabilities: options.restrict_capabilities,
             files_root: options.files_root,
             dynamic_resources: options.dynamic_resources,
             upstream_port: options.upstream_ports,
@@ -226,6 +232,7 @@ impl Envoy {
             dns_family: self.dns_family,
             ca_bundle: self.ca_bundle.clone(),
             module: self.module.clone(),
+            restrict_capabilities: self.restrict_capabilities,
             files_root: self.files_root.clone(),
             dynamic_resources: self.dynamic_resources,
             upstream_ports: self.upstream_port.clone(),
