@@ -239,7 +239,8 @@ pub struct EnvoyOptions {
     pub dynamic_resources: bool,
     /// Ports to dial in place of the registry's.
     pub upstream_ports: Vec<UpstreamPort>,
-    /// Private addresses that may be dialled all the same under `ALLOW_ANY`.
+    /// Private addresses that names may lead to all the same. In profile istio names of the registry may lead
+    /// anywhere, and these are for `ALLOW_ANY`.
     pub allow_upstream: Vec<Cidr>,
     /// Where access logs go; none: nowhere.
     pub access_log: Option<String>,

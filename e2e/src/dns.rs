@@ -1,12 +1,12 @@
 //! A DNS server on loopback, for Envoy's c-ares resolver.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use hickory_proto::op::{Message, Metadata, ResponseCode};
-use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -20,8 +20,7 @@ const TTL: u32 = 1;
 
 /// A running DNS server: UDP and TCP on one port of 127.0.0.1.
 ///
-/// Known names have `A` records and nothing else (`AAAA` is an empty answer);
-/// other names do not exist. `*.example.com` stands for every name below
+/// Known names have `A` records and, where it is told to, `AAAA`; other names do not exist. `*.example.com` stands for every name below
 /// `example.com` that has no record of its own.
 #[derive(Debug)]
 pub struct DnsServer {
@@ -33,7 +32,7 @@ pub struct DnsServer {
 
 #[derive(Debug, Default)]
 struct State {
-    records: BTreeMap<String, Vec<Ipv4Addr>>,
+    records: BTreeMap<String, Vec<IpAddr>>,
     silent: BTreeSet<String>,
     queries: Vec<String>,
 }
@@ -43,7 +42,7 @@ impl DnsServer {
     pub fn start(records: &[(&str, Ipv4Addr)]) -> Result<Self> {
         let mut state = State::default();
         for (name, address) in records {
-            state.records.entry(canonical(name)).or_default().push(*address);
+            state.records.entry(canonical(name)).or_default().push((*address).into());
         }
         let state = Arc::new(Mutex::new(state));
         let (udp, tcp, address) = runtime().block_on(bind())?;
@@ -75,6 +74,12 @@ impl DnsServer {
 
     /// Gives a name these addresses, in place of those that it had.
     pub fn set_all(&self, name: &str, addresses: &[Ipv4Addr]) {
+        let addresses: Vec<IpAddr> = addresses.iter().copied().map(IpAddr::from).collect();
+        self.set_addresses(name, &addresses);
+    }
+
+    /// The same for addresses of either family.
+    pub fn set_addresses(&self, name: &str, addresses: &[IpAddr]) {
         lock(&self.state).records.insert(canonical(name), addresses.to_vec());
     }
 
@@ -96,7 +101,7 @@ impl DnsServer {
 }
 
 impl State {
-    fn addresses(&self, name: &str) -> Option<&[Ipv4Addr]> {
+    fn addresses(&self, name: &str) -> Option<&[IpAddr]> {
         names_for(name).find_map(|name| self.records.get(&name)).map(Vec::as_slice)
     }
 
@@ -120,14 +125,14 @@ impl State {
         response.add_query(query.clone());
         match self.addresses(&name) {
             None => response.metadata.response_code = ResponseCode::NXDomain,
-            Some(addresses) if query.query_type() == RecordType::A => {
-                response.add_answers(
-                    addresses
-                        .iter()
-                        .map(|address| Record::from_rdata(query.name().clone(), TTL, RData::A(A(*address)))),
-                );
+            Some(addresses) => {
+                let records = addresses.iter().filter_map(|address| match (query.query_type(), address) {
+                    (RecordType::A, IpAddr::V4(address)) => Some(RData::A(A(*address))),
+                    (RecordType::AAAA, IpAddr::V6(address)) => Some(RData::AAAA(AAAA(*address))),
+                    _ => None,
+                });
+                response.add_answers(records.map(|data| Record::from_rdata(query.name().clone(), TTL, data)));
             }
-            Some(_) => {}
         }
         response.to_vec().ok()
     }

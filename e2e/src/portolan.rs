@@ -26,9 +26,13 @@ pub struct Setup {
     concurrency: u32,
     drain_seconds: u32,
     arguments: Vec<String>,
+    guarded: bool,
     scratch: Scratch,
     inputs: usize,
 }
+
+/// Where the tests' upstreams are.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
 impl Setup {
     /// For an Envoy of this version, with free ports for the listeners `80` and `443` and for
@@ -42,6 +46,7 @@ impl Setup {
             concurrency: 1,
             drain_seconds: 600,
             arguments: Vec::new(),
+            guarded: false,
             scratch,
             inputs: 0,
         };
@@ -56,6 +61,14 @@ impl Setup {
     pub fn with_listeners(version: &str) -> Result<Self> {
         let setup = Self::new(version)?;
         Ok(setup.option("--listen", "80=127.0.0.1:0").option("--listen", "443=127.0.0.1:0"))
+    }
+
+    /// Has loopback refused like all private addresses. Without this a name may lead there, as names of
+    /// tests do.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        self.guarded = true;
+        self
     }
 
     /// Adds a file or folder of the repository as input.
@@ -118,7 +131,8 @@ impl Setup {
     /// The command line, as a user would type it.
     #[must_use]
     pub fn command_line(&self) -> String {
-        let arguments = self.arguments.chunks(2).map(|pair| pair.join(" "));
+        let arguments = self.arguments();
+        let arguments = arguments.chunks(2).map(|pair| pair.join(" "));
         let lines: Vec<String> = arguments.chain([format!("-o {}", self.output().display())]).collect();
         format!("config-gen generate {}", lines.join(" \\\n    "))
     }
@@ -132,7 +146,13 @@ impl Setup {
     fn generating(&self) -> Vec<String> {
         let output = self.output();
         let fixed = ["generate".to_owned(), "-o".to_owned(), output.to_string_lossy().into_owned()];
-        fixed.into_iter().chain(self.arguments.iter().cloned()).collect()
+        fixed.into_iter().chain(self.arguments()).collect()
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let exceptions: &[&str] = if self.guarded { &[] } else { &LOOPBACK };
+        let exceptions = exceptions.iter().flat_map(|range| ["--allow-upstream", range]).map(str::to_owned);
+        self.arguments.iter().cloned().chain(exceptions).collect()
     }
 
     /// The same set-up with the files that stand in [`Self::output`] now.

@@ -443,7 +443,7 @@ fn unknown_tunnels_pass_through_with_their_guard() -> Result<()> {
         let target = format!("private.example.com:{private}");
         let address_target = format!("127.0.0.1:{private}");
         let setup = || Ok::<_, anyhow::Error>(world.setup(version)?.option("--outbound-policy", "allow-any"));
-        let portolan = setup()?.start()?;
+        let portolan = setup()?.guarded().start()?;
         for target in [&target, &address_target, "localhost:9901"] {
             let (_, head) = connect(proxy(&portolan)?, target)?;
             ensure!(!head.starts_with("HTTP/1.1 200"), "{target}: {head}");

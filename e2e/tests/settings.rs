@@ -277,6 +277,7 @@ mod allow_any {
             .option("--outbound-policy", "allow-any")
             .option("--dns-resolver", dns.addr().to_string())
             .option("--upstream-port", format!("80={}", upstream.addr().port()));
+        setup = setup.guarded();
         if let Some(range) = allow {
             setup = setup.option("--allow-upstream", range);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::emit::{cluster, discovery, listener, passes_original_destinations, type_url};
+use crate::emit::{cluster, discovery, guard, listener, passes_original_destinations, type_url};
 use crate::options::{ClusterStats, Options, OwnConnections};
 use crate::plan::{Cluster, Plan};
 
@@ -67,8 +67,13 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     let envoy = &options.envoy;
     let registered = plan.clusters.iter();
     let originals = plan.clusters.iter().filter_map(Cluster::original_destination);
-    let mut clusters: Vec<Value> = registered.map(|entry| cluster::cluster(entry, options)).collect();
-    clusters.extend(originals.map(|entry| cluster::cluster(&entry, options)));
+    let guarded = |entry: &Cluster| {
+        let mut value = cluster::cluster(entry, options);
+        guard::set_filters(&mut value, entry, plan, options);
+        value
+    };
+    let mut clusters: Vec<Value> = registered.map(guarded).collect();
+    clusters.extend(originals.map(|entry| guarded(&entry)));
     let together = match envoy.cluster_stats {
         ClusterStats::Auto => clusters.len() > MOST_CLUSTERS_WITH_STATS,
         ClusterStats::Each => false,
@@ -86,7 +91,11 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
         clusters.push(cluster::passthrough(options));
     }
     if passes_original_destinations(options) {
-        clusters.push(cluster::original_destination_passthrough(options));
+        let mut cluster = cluster::original_destination_passthrough(options);
+        if guard::is_on(options) {
+            guard::exempt(&mut cluster);
+        }
+        clusters.push(cluster);
     }
     clusters
 }

@@ -53,6 +53,8 @@ pub struct Forwarded {
     pub server_name: Option<String>,
     /// Host and port to dial where the cluster leads to many hosts.
     pub dials: Option<String>,
+    /// Names are resolved, and what turns out to be a private address is refused with 403.
+    pub guarded: bool,
     /// Why it would be refused if the registry were enforced.
     pub reported: Option<String>,
     /// What becomes of what stands in the tunnel that the client asks for, where that is looked at.
@@ -180,7 +182,12 @@ impl Outcome {
                 (one.status, &one.reason) == (other.status, &other.reason)
             }
             (Self::Forwarded(one), Self::Forwarded(other)) => {
-                let without = |forwarded: &Forwarded| Forwarded { told: Vec::new(), ..forwarded.clone() };
+                let without = |forwarded: &Forwarded| Forwarded {
+                    told: Vec::new(),
+                    // Where DNS tells the truth, nothing comes of it.
+                    guarded: false,
+                    ..forwarded.clone()
+                };
                 without(one) == without(other)
             }
             (one, other) => one == other,
@@ -340,6 +347,8 @@ fn forwarded(
         cluster: forward.cluster.map(str::to_owned),
         cluster_missing,
         dedicated_cluster,
+        guarded: cluster.is_some_and(guard::is_resolved)
+            && origin.is_some_and(|(_, options)| guard::is_on(options)),
         service,
         authority,
         server_name,

@@ -186,6 +186,10 @@ impl Explanation {
                     (None, None) => String::new(),
                 });
             }
+            Outcome::Forwarded(forwarded) if forwarded.guarded => lines.push(
+                "if the name resolves to a private address, the answer is 403 instead (`--allow-upstream`)"
+                    .to_owned(),
+            ),
             _ => {}
         }
         let shown = nearest(&self.lost);

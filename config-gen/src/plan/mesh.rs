@@ -14,10 +14,13 @@ use crate::resource::virtual_service::HttpRoute;
 use crate::source::Span;
 
 /// Findings about destinations and listeners that only Portolan's own Envoy has.
-pub(super) const NOT_OF_A_MESH: [&str; 5] = [
+pub(super) const NOT_OF_A_MESH: [&str; 8] = [
+    "all-addresses-balanced",
+    "first-address-guarded",
     "host-not-below-wildcard",
     "plaintext-to-tls-port",
     "port-without-listener",
+    "server-speaks-first-unguarded",
     "tcp-not-supported",
     "unknown-destination",
 ];

@@ -42,6 +42,7 @@ use crate::collapse;
 use crate::delegates;
 use crate::destination_rules::DestinationRules;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::emit::guard;
 use crate::gateway::{MESH, unprivileged};
 use crate::options::{Clusters, Options, Profile};
 use crate::registry::{Origin, Registry, Service};
@@ -171,6 +172,7 @@ impl Plan {
         let connections: Vec<&ConnectionRoute> = plan.connections.iter().chain(&plan.redirected).collect();
         connections::check(&input, &visible, &connections, &mut found);
         plan.share_clusters(options.clusters, &mut found);
+        guard::check(&plan, options, &mut found);
         for mut diagnostic in gathered(hidden(found, resources, options)) {
             if options.envoy.sidecar && mesh::NOT_OF_A_MESH.contains(&diagnostic.code) {
                 continue;

@@ -89,7 +89,7 @@ pub struct Envoy {
     #[serde(deserialize_with = "text::list")]
     pub upstream_port: Vec<UpstreamPort>,
 
-    /// Private addresses that may be dialled for hosts outside the registry
+    /// Private addresses that names may lead to all the same, in profile istio for hosts outside the registry only
     #[cfg_attr(feature = "cli", arg(long, value_name = "CIDR"))]
     #[serde(deserialize_with = "text::list")]
     pub allow_upstream: Vec<Cidr>,

@@ -57,6 +57,13 @@ pub(super) const MESSAGES: &[Message] = &[
         "Its VirtualService has `tls` rules for other names only; in Istio such connections find no rule and are closed.",
         "add the host to `sniHosts`",
     ),
+    Message::note(
+        "server-speaks-first-unguarded",
+        "A TCP service whose name may turn out to be a private address",
+        "Connections there are closed with the client's first bytes, which are not passed on. What the server says before goes \
+         to the client.",
+        "give the service `endpoints` with addresses, or let no network route lead to private addresses",
+    ),
     Message::warning(
         "tcp-port-in-use",
         "Two TCP services on one port",

@@ -22,6 +22,13 @@ pub(super) const MESSAGES: &[Message] = &[
         "list the addresses under `endpoints`",
     ),
     Message::note(
+        "all-addresses-balanced",
+        "All addresses of a name are used, where one would be",
+        "Names of private addresses are refused, and so each address is an endpoint of its own. With one that fails over \
+         to the next, Envoy would not ask.",
+        "nothing, unless it matters which address has a request; then allow all addresses",
+    ),
+    Message::note(
         "any-host-approximated",
         "A port without protocol at an address of its own",
         "Istio takes any Host header there. Here it has to be one of the service's.",
@@ -62,6 +69,13 @@ pub(super) const MESSAGES: &[Message] = &[
         "Two entries that say the same",
         "The settings of the older one count; endpoints are joined.",
         "make one ServiceEntry of the two",
+    ),
+    Message::note(
+        "first-address-guarded",
+        "Names of which one address is looked at",
+        "A name that is resolved as it is called is refused if its first address is private. Envoy may go on to the others \
+         where it can't reach that one.",
+        "list the hosts, and generate with `--clusters dedicated`; let no network route lead to private addresses",
     ),
     Message::warning(
         "host-already-routed",

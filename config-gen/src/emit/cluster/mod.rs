@@ -28,7 +28,7 @@ use outlier_detection::outlier_detection;
 use proxy_protocol::proxy_protocol;
 use tls::transport_socket;
 
-use crate::emit::BLACK_HOLE_CLUSTER;
+use crate::emit::{BLACK_HOLE_CLUSTER, guard};
 use crate::options::{EnvoyOptions, Options};
 use crate::plan::{Cluster, Discovery};
 
@@ -49,6 +49,9 @@ pub(super) fn cluster(cluster: &Cluster, options: &Options) -> Value {
         &mut value,
         match cluster.discovery {
             Discovery::StrictDns => dns(false, dns_family(envoy), options),
+            // An endpoint for each address, or Envoy would go from one to the next without a question.
+            Discovery::LogicalDns if guard::is_on(options) => dns(false, dns_family(envoy), options),
+            Discovery::RacingDns if guard::is_on(options) => dns(false, "ALL", options),
             Discovery::LogicalDns => dns(true, dns_family(envoy), options),
             Discovery::RacingDns => dns(true, "ALL", options),
             Discovery::Static

@@ -8,7 +8,7 @@ use super::access_log::access_log;
 use super::route_config::seconds;
 use super::terminations::transport_socket;
 use crate::emit::cluster::{dns_cache_of, passthrough_dns_cache};
-use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, type_url};
+use crate::emit::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, guard, type_url};
 use crate::options::{Cidr, Options, OutboundPolicy};
 use crate::plan::{
     Cluster, ConnectionRoute, ConnectionSettings, Discovery, DownstreamTls, Plan, Share,
@@ -167,6 +167,8 @@ fn filters(sort: &Sort<'_>, routes: &[&ConnectionRoute], plan: &Plan, options: &
         let dns_cache = cluster.and_then(|cluster| dns_cache_of(cluster, &options.envoy));
         filters.extend(port.zip(dns_cache).map(|(port, cache)| dial_server_name(port, &cache)));
     }
+    let clusters = sort.destinations.iter().filter_map(|it| plan.cluster(it.cluster));
+    filters.extend(guard::of_connections(clusters, options));
     let prefix = match sort.is_tls {
         true if sort.decrypted.is_some() => "tls_decrypted",
         true => "tls_passthrough",
@@ -220,10 +222,9 @@ pub(super) fn unknown_sni_chain(port: u16, options: &Options) -> Value {
                 _ => ("tls_unregistered", "tls_unregistered".to_owned()),
             };
             let dialled = options.envoy.dialled_port("", port);
-            vec![
-                dial_server_name(dialled, &passthrough_dns_cache(&options.envoy)),
-                tcp_proxy(prefix, &decision, None, &to(PASSTHROUGH_CLUSTER), options),
-            ]
+            let dial = dial_server_name(dialled, &passthrough_dns_cache(&options.envoy));
+            let proxy = tcp_proxy(prefix, &decision, None, &to(PASSTHROUGH_CLUSTER), options);
+            [dial].into_iter().chain(guard::of_unknown_names(options)).chain([proxy]).collect()
         }
     };
     chain("tls unknown", &json!({"transport_protocol": "tls"}), &Value::Array(filters))

@@ -122,16 +122,22 @@ fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::R
                 "allow_dynamic_host_from_filter_state": true,
             },
         })));
-        filters.push(guard::filter(&options.envoy)?);
+        if guard::refuses_any(&options.envoy) {
+            filters.push(guard::filter(&options.envoy));
+        }
     }
-    filters.push(json!({
+    let mut router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
             "@type": type_url("envoy.extensions.filters.http.router.v3.Router"),
             // Nothing of ours goes to third parties, and no `x-envoy-upstream-service-time` back.
             "suppress_envoy_headers": !options.envoy_headers(),
         },
-    }));
+    });
+    if let Some(upstream_filters) = guard::of_router(options) {
+        router["typed_config"]["upstream_http_filters"] = upstream_filters.into();
+    }
+    filters.push(router);
     Ok(filters)
 }
 
