@@ -25,6 +25,9 @@ pub(crate) struct World {
     scratch: Scratch,
 }
 
+/// Where registered names lead, by which they are told from all else that is loopback.
+const REGISTERED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// All names below these that aren't registered lead to the trap.
 const ELSEWHERE: [&str; 6] = ["*.com", "*.org", "*.net", "*.test", "*.local", "*.internal"];
 
@@ -75,7 +78,7 @@ impl World {
     }
 
     fn name(&mut self, name: &str) {
-        self.dns.set(name, Ipv4Addr::LOCALHOST);
+        self.dns.set(name, REGISTERED);
         self.names.insert(name.to_owned());
     }
 
@@ -86,8 +89,8 @@ impl World {
             .option("--ca-bundle", self.scratch.path().join("ca.pem").to_string_lossy())
             .option("--upstream-port", format!("80={}", self.trap.address.port()))
             .option("--upstream-port", format!("443={}", self.trap.address.port()));
-        if !guarded {
-            setup = setup.option("--allow-upstream", "127.0.0.0/8");
+        if guarded {
+            setup = setup.guarded().option("--allow-upstream", REGISTERED.to_string());
         }
         for (name, upstream) in &self.registered {
             setup = setup.option("--upstream-port", format!("{name}={}", upstream.address.port()));
