@@ -50,9 +50,10 @@ lint: system ## Check format and run clippy; shellcheck, yamllint, hadolint wher
 	@tools/lint.sh
 
 .PHONY: bench
-bench: system envoy wasm ## Compare the cost per request with Envoy's own routes (BENCH_ARGS: its options)
+bench: system envoy wasm ## Measure what the filter costs, and whether that is within the budgets (BENCH_ARGS: its options)
 	cargo build --release --locked -p portolan-config-gen -p portolan-e2e
-	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) $(BENCH_ARGS)
+	@cargo run --release --locked --quiet -p portolan-e2e --bin bench -- --envoy $(ENVOY_VERSION) \
+		--json target/bench.json --plot target/bench.svg $(BENCH_ARGS)
 
 .PHONY: soak
 soak: system envoy wasm ## Mixed traffic for 30 minutes while the plugin config changes (SOAK_ARGS="--duration 2m": shorter)

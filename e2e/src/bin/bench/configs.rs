@@ -229,7 +229,9 @@ fn virtual_hosts(plugin_config: &Value, action: &Value) -> Result<Vec<Value>> {
             "routes": routes.iter().map(|route| own_route(route, action)).collect::<Result<Vec<_>>>()?,
         }))
     };
-    hosts.iter().map(|host| convert(host).with_context(|| format!("{host}"))).collect()
+    // But for the one that says that the filter is ready.
+    let hosts = hosts.iter().filter(|host| host["routes"][0]["route"].get("directResponse").is_none());
+    hosts.map(|host| convert(host).with_context(|| format!("{host}"))).collect()
 }
 
 fn own_route(route: &Value, action: &Value) -> Result<Value> {
