@@ -76,11 +76,12 @@ fn plain(options: &Options, cores: &Cores, machine: &Machine, scratch: &Scratch)
         let before = (worker_time(&one.envoy)?, loads(&one.envoy)?, loads(&three.envoy)?);
         scratch.replace(&file, content)?;
         wait_loaded(&one.envoy, before.1)?;
+        wait_loaded(&three.envoy, before.2)?;
+        // Main thread and other workers load it, too; a replacement meanwhile may pass unseen.
+        std::thread::sleep(Duration::from_millis(100));
         if number % 2 == 0 && on_configure.len() <= options.rounds {
-            std::thread::sleep(Duration::from_millis(30));
             on_configure.push((worker_time(&one.envoy)?.saturating_sub(before.0)).as_secs_f64() * 1e3);
         }
-        wait_loaded(&three.envoy, before.2)?;
     }
     scratch.replace(&file, &to_full)?;
     std::thread::sleep(Duration::from_millis(500));
