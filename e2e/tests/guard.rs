@@ -145,7 +145,7 @@ impl World {
                 .tls_for_any_name(identity.clone())
                 .plaintext_too()
                 .handler(move |seen| echo(seen).header("connection", "close"));
-            port.into_iter().fold(builder, |builder, port| builder.port(port)).start()
+            port.into_iter().fold(builder, portolan_e2e::upstream::UpstreamBuilder::port).start()
         };
         let private = upstream("private", PRIVATE, None)?;
         let public = upstream("public", PUBLIC, Some(private.addr().port()))?;

@@ -35,7 +35,7 @@ fn v4(first: Ipv4Addr, length: u8) -> String {
     let whole = usize::from(length / 8);
     let mut text: String =
         octets.iter().take(whole).enumerate().map(|(at, octet)| format!("{octet}{}", end(at))).collect();
-    if let (Some(low), true) = (octets.get(whole), length % 8 > 0) {
+    if let (Some(low), true) = (octets.get(whole), !length.is_multiple_of(8)) {
         let high = low | (0xff >> (length % 8));
         text.push_str(&format!("(?:{}){}", decimals(*low, high), end(whole)));
     } else if whole == 0 {

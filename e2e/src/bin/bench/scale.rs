@@ -66,7 +66,7 @@ fn plain(options: &Options, cores: &Cores, machine: &Machine, scratch: &Scratch)
     eprintln!("bench: {PLAIN} plain services: reloads");
     let (one, three) = (start(&single, 1)?, start(&single, 3)?);
     let files = [single.join(WATCHED), full.join(WATCHED)];
-    let [to_single, to_full] = files.each_ref().map(|file| std::fs::read_to_string(file));
+    let [to_single, to_full] = files.each_ref().map(std::fs::read_to_string);
     let (to_single, to_full) = (to_single?, to_full?);
     let folder = single.file_name().and_then(|name| name.to_str()).context("a folder")?;
     let file = format!("{folder}/{WATCHED}");
