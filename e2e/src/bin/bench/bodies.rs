@@ -38,11 +38,7 @@ pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result
     let workload = Workload::new(HOSTS, 1, address);
     eprintln!("bench: bodies, Envoy {}: starting two Envoys", machine.envoy);
     let configs = Configs::generate(&scratch, &workload, upstream.addr().port())?;
-    let rows = cores.on_envoys(|| {
-        let ours = Row::start(Kind::OurFilter, &machine.binary, &configs.ours)?;
-        let derived = configs.derive(&ours.envoy)?;
-        Ok([Row::start(Kind::NoFilter, &machine.binary, &derived.no_filter)?, ours])
-    })?;
+    let rows = cores.on_envoys(|| Row::without_and_with(&machine.binary, &configs))?;
     let mut rounds = Rounds {
         title: "1 MB bodies: CPU, µs per request".to_owned(),
         rows: rows.iter().map(|row| row.kind.to_string()).collect(),

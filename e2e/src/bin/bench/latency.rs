@@ -35,11 +35,7 @@ pub(crate) fn run(options: &Options, cores: &Cores, machine: &Machine) -> Result
     let workload = Workload::new(HOSTS, 1, address);
     eprintln!("bench: latency, Envoy {}: starting two Envoys", machine.envoy);
     let configs = Configs::generate(&scratch, &workload, upstream.addr().port())?;
-    let rows = cores.on_envoys(|| {
-        let ours = Row::start(Kind::OurFilter, &machine.binary, &configs.ours)?;
-        let derived = configs.derive(&ours.envoy)?;
-        Ok([Row::start(Kind::NoFilter, &machine.binary, &derived.no_filter)?, ours])
-    })?;
+    let rows = cores.on_envoys(|| Row::without_and_with(&machine.binary, &configs))?;
     let mut tables = BUDGETS.map(|(share, _)| Rounds {
         title: format!("{RATE} requests/s: p{:.0}, µs", share * 100.0),
         rows: rows.iter().map(|row| row.kind.to_string()).collect(),

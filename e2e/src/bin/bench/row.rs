@@ -11,6 +11,7 @@ use portolan_e2e::load::Load;
 use portolan_e2e::process::poll;
 use portolan_e2e::{Envoy, EnvoyOptions, Upstream};
 
+use crate::configs::Configs;
 use crate::workload::{Target, Workload};
 
 /// What a client sends besides `Host`: about what HTTP libraries and tracing add. The filter
@@ -68,6 +69,13 @@ impl Row {
             Ok(Self { kind, address: envoy.listener_addr("outbound_80")?, envoy })
         };
         start().with_context(|| format!("row `{kind}`"))
+    }
+
+    /// No filter, and ours.
+    pub(crate) fn without_and_with(binary: &Path, configs: &Configs<'_>) -> Result<[Self; 2]> {
+        let ours = Self::start(Kind::OurFilter, binary, &configs.ours)?;
+        let derived = configs.derive(&ours.envoy)?;
+        Ok([Self::start(Kind::NoFilter, binary, &derived.no_filter)?, ours])
     }
 
     /// Sends a request for every host; `recorder` must have seen each of them once, with the
