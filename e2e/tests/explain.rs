@@ -95,7 +95,7 @@ const REQUESTS: &[Sent] = &[
     ("CONNECT", "a.example.com:443", "a.example.com:443", &[]),
     // Hosts outside the registry.
     ("GET", "a..b", "/", &[]),
-    ("GET", "127.0.0.1", "/", &[]),
+    ("GET", "10.0.0.1", "/", &[]),
     ("GET", "10.0.0.1:8080", "/", &[]),
     ("GET", "169.254.169.254", "/", &[]),
     ("GET", "0.0.0.0", "/", &[]),
