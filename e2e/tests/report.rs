@@ -72,8 +72,7 @@ fn what_is_reported_can_be_registered() -> Result<()> {
     each_version(|version| {
         let world = World::start()?;
         let loopback = "127.0.0.0/8";
-        let portolan =
-            world.setup(version, "report")?.yaml(NOTHING)?.option("--allow-upstream", loopback).start()?;
+        let portolan = world.setup(version, "report")?.yaml(NOTHING)?.start()?;
         let get = |portolan: &Portolan, host: &str| -> Result<u16> {
             Ok(raw::get_plain(portolan.http()?, host, "/x")?.status)
         };
@@ -122,7 +121,7 @@ fn what_is_reported_can_be_registered() -> Result<()> {
 fn private_addresses_are_not_dialled() -> Result<()> {
     each_version(|version| {
         let world = World::start()?;
-        let portolan = world.setup(version, "report")?.yaml(NOTHING)?.start()?;
+        let portolan = world.setup(version, "report")?.yaml(NOTHING)?.guarded().start()?;
         let http: SocketAddr = portolan.http()?;
         for host in [PLAIN, "127.0.0.1", "169.254.169.254", "10.0.0.1"] {
             let response = raw::get_plain(http, host, "/")?;
