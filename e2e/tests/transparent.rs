@@ -172,6 +172,7 @@ impl World {
         ])?;
         let setup = Setup::new(version)?
             .yaml(REGISTRY)?
+            .option("--allow-upstream", "10.98.0.0/15")
             .option("--transparent", format!("127.0.0.1:{PORT}"))
             .option("--dns-resolver", dns.addr().to_string());
         let portolan = change(setup).start()?;
