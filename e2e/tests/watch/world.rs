@@ -142,7 +142,9 @@ impl KeepAlive {
 /// What is registered from the start: HTTP, and TCP for tunnels.
 fn services() -> String {
     let http = service("a.example.com", "{number: 80, name: http, protocol: HTTP}");
-    http + &service("db.example.com", "{number: 5432, name: tcp, protocol: TCP}")
+    let tcp = service("db.example.com", "{number: 5432, name: tcp, protocol: TCP}");
+    // With an address of its own: of a name there would be something to note.
+    http + &tcp.replace("resolution: DNS", "resolution: STATIC\n  endpoints: [{address: 127.0.0.1}]")
 }
 
 /// A service with a port.

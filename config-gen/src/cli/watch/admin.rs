@@ -100,14 +100,16 @@ impl Admin {
             }
         }
         match output {
-            Output::Cds => self.wait_for_clusters(&step.changed()),
+            Output::Cds => self.wait_for_clusters(step),
             Output::Lds => self.wait_for_listeners(),
             _ => Ok(Answer::InForce),
         }
     }
 
-    /// New clusters serve, and changed ones in their new form, once they are resolved for the first time.
-    fn wait_for_clusters(&self, awaited: &HashSet<String>) -> Result<Answer, ureq::Error> {
+    /// New clusters serve, and changed ones in their new form, once they are resolved for the first time. Envoy
+    /// also goes on with them when DNS says that there is no such name, or nothing at all.
+    fn wait_for_clusters(&self, step: &Step) -> Result<Answer, ureq::Error> {
+        let awaited = step.changed();
         if awaited.is_empty() {
             return Ok(Answer::InForce);
         }
@@ -117,18 +119,37 @@ impl Admin {
             missing.retain(|name| awaited.contains(name));
             Ok(missing.is_empty().then_some(()))
         })?;
-        Ok(match (done, missing.first()) {
-            (None, Some(first)) => {
-                let more = match missing.len() - 1 {
+        if done.is_some() {
+            missing = self.without_address(step.changed_where(is_resolved_by_dns))?;
+        }
+        Ok(match missing.split_first() {
+            None => Answer::InForce,
+            Some((first, more)) => {
+                let more = match more.len() {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
                 Answer::Late(format!(
-                    "cluster `{first}`{more} isn't resolved within {WARMING:?}: until it is, a new one answers 503 and a changed one stays what it was"
+                    "cluster `{first}`{more} has no address yet, since DNS has none or doesn't answer: requests get 503 until it does"
                 ))
             }
-            _ => Answer::InForce,
         })
+    }
+
+    /// Those of these clusters that have no host.
+    fn without_address(&self, mut clusters: HashSet<String>) -> Result<Vec<String>, ureq::Error> {
+        if clusters.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.get("/clusters?format=json")?;
+        for cluster in answer["cluster_statuses"].as_array().into_iter().flatten() {
+            if let (Some(name), Some(_)) = (cluster["name"].as_str(), cluster.get("host_statuses")) {
+                clusters.remove(name);
+            }
+        }
+        let mut clusters: Vec<String> = clusters.into_iter().collect();
+        clusters.sort_unstable();
+        Ok(clusters)
     }
 
     /// The names of clusters that aren't ready.
@@ -177,6 +198,10 @@ impl Admin {
         let text = answer.body_mut().with_config().limit(1 << 30).read_to_string()?;
         serde_json::from_str(&text).map_err(|error| ureq::Error::Io(error.into()))
     }
+}
+
+fn is_resolved_by_dns(cluster: &Value) -> bool {
+    cluster["cluster_type"]["name"] == "envoy.cluster.dns"
 }
 
 /// Asks until there is an answer, at most for `limit`.

@@ -135,6 +135,11 @@ impl Step {
 
     /// The names of resources that are new or otherwise than before.
     pub(super) fn changed(&self) -> HashSet<String> {
+        self.changed_where(|_| true)
+    }
+
+    /// Those of them that are as wanted.
+    pub(super) fn changed_where(&self, is_wanted: impl Fn(&Value) -> bool) -> HashSet<String> {
         let old: HashSet<String> = self
             .before
             .as_deref()
@@ -144,7 +149,7 @@ impl Step {
             .map(|one| one.to_string())
             .collect();
         let new = resources(&self.content).into_iter().flatten();
-        let changed = new.filter(|one| !old.contains(&one.to_string()));
+        let changed = new.filter(|one| is_wanted(one) && !old.contains(&one.to_string()));
         changed.filter_map(|one| Some(one["name"].as_str()?.to_owned())).collect()
     }
 }
