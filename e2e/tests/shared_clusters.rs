@@ -172,6 +172,43 @@ fn only_the_route_says_what_is_dialled() -> Result<()> {
     })
 }
 
+/// Connections are for a host, whatever authorities its requests are given.
+#[test]
+fn rewritten_authorities_share_connections() -> Result<()> {
+    each_version(|version| {
+        let upstream = Upstream::builder().name("a").handler(echo()).start()?;
+        let dns = DnsServer::start(&[("*.example.com", Ipv4Addr::LOCALHOST)])?;
+        let rules = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: names}
+spec:
+  hosts: [webserver]
+  http:
+  - match: [{uri: {prefix: /one}}]
+    rewrite: {authority: one.example.net}
+    route: [{destination: {host: a.example.com, port: {number: 80}}}]
+  - rewrite: {authority: other.example.net}
+    route: [{destination: {host: a.example.com, port: {number: 80}}}]
+";
+        let (registry, _) = REGISTRY.split_once("---").context("no first document")?;
+        let portolan = Setup::with_listeners(version)?
+            .yaml(&format!("{registry}---{rules}"))?
+            .option("--clusters", "shared")
+            .option("--dns-resolver", dns.addr().to_string())
+            .option("--upstream-port", format!("80={}", upstream.addr().port()))
+            .concurrency(1)
+            .start()?;
+        for (path, authority) in [("/one", "one.example.net"), ("/two", "other.example.net")].repeat(3) {
+            let response = raw::get_plain(portolan.http()?, "webserver", path)?;
+            ensure!(response.status == 200, "{path}: {} {}", response.status, response.text());
+            assert_eq!(response.json::<serde_json::Value>()?["host"], authority);
+        }
+        assert_eq!(upstream.connections(), 1);
+        Ok(())
+    })
+}
+
 #[test]
 fn dns_is_followed() -> Result<()> {
     each_version(|version| {

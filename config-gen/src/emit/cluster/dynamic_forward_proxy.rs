@@ -31,8 +31,10 @@ pub(in crate::emit) fn dns_cache_of(cluster: &Cluster, options: &EnvoyOptions) -
 pub(super) fn dynamic(cluster: &Cluster, dns_cache: &Value, options: &Options) -> Value {
     let mut value = dynamic_forward_proxy(&cluster.name, dns_cache);
     extend(&mut value, of_every_cluster(cluster, options));
-    if cluster.tls.as_ref().is_some_and(|tls| tls.sni.is_some() || !tls.auto_san) {
-        // Names that are written take the place of the host's, as on any other cluster.
+    if cluster.tls.as_ref().is_none_or(|tls| tls.sni.is_some() || !tls.auto_san) {
+        // Names that are written take the place of the host's, as on any other cluster. Without TLS they
+        // do nothing, except that Envoy keeps connections for each of them, so for each authority that a
+        // rule writes.
         value["cluster_type"]["typed_config"]["allow_insecure_cluster_options"] = json!(true);
     }
     value

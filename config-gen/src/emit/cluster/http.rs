@@ -6,7 +6,7 @@ use super::connection_pool::{common_http_options, http2_options};
 use super::extend;
 use super::outlier_detection::error_matcher;
 use crate::emit::type_url;
-use crate::plan::{Cluster, Discovery, HttpVersion};
+use crate::plan::{Cluster, HttpVersion};
 
 pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
     let mut options = json!({"@type": type_url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")});
@@ -28,11 +28,8 @@ pub(super) fn http_protocol_options(cluster: &Cluster) -> Value {
     if let Some(matcher) = cluster.outlier_detection.as_ref().and_then(error_matcher) {
         extend(&mut options, json!({"outlier_detection": {"error_matcher": matcher}}));
     }
-    let (auto_sni, auto_san) = match &cluster.tls {
-        Some(tls) => (tls.sni.is_none(), tls.auto_san),
-        // Without TLS they do nothing, but Envoy asks for them here.
-        None => [matches!(cluster.discovery, Discovery::Dynamic(_) | Discovery::Shared { .. }); 2].into(),
-    };
+    let (auto_sni, auto_san) =
+        cluster.tls.as_ref().map_or((false, false), |tls| (tls.sni.is_none(), tls.auto_san));
     if auto_sni || auto_san {
         extend(&mut options, json!({"upstream_http_protocol_options": auto_names(auto_sni, auto_san)}));
     }
