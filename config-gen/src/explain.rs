@@ -168,7 +168,7 @@ impl<'a> Explainer<'a> {
         Engine::new(config.clone())?;
         let mut config = config;
         let shared = std::mem::take(&mut config.shared_routes);
-        config.virtual_hosts.extend(shared.into_iter().flat_map(SharedRoutes::into_virtual_hosts));
+        config.virtual_hosts.extend(shared.iter().flat_map(SharedRoutes::virtual_hosts));
         let mut known = numbered(&config);
         if draw.is_none() {
             leave_nothing_to_chance(&mut known);

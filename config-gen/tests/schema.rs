@@ -68,7 +68,7 @@ fn rich() -> Value {
             "refuse": "onlyTlsPorts",
         }],
         "sharedRoutes": [{
-            "virtualHosts": [["ServiceEntry default/c", ["c"]], ["ServiceEntry default/d", ["d"]]],
+            "virtualHosts": ["ServiceEntry default/c: c", "ServiceEntry default/d: d."],
             "ports": [80],
             "routes": [{"name": "default", "route": {"cluster": "c", "dial": {"port": 80}}}],
         }],

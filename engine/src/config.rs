@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::listing::{Listed, Listing};
 use crate::whole;
 
 /// The version of the contract that this engine reads and writes.
@@ -139,8 +140,10 @@ pub struct VirtualHost {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct SharedRoutes {
-    /// Pairs of [`VirtualHost::name`] and [`VirtualHost::domains`].
-    pub virtual_hosts: Vec<(String, Vec<String>)>,
+    /// [`VirtualHost::name`] and [`VirtualHost::domains`] of each, as `NAME: DOMAIN DOMAIN`. A domain that ends
+    /// in a dot stands for the one without it, too.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    pub virtual_hosts: Listing,
     /// As [`VirtualHost::ports`].
     #[serde(deserialize_with = "whole::deserialize", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
@@ -157,11 +160,14 @@ pub struct SharedRoutes {
 
 impl SharedRoutes {
     /// The same at full length.
-    pub fn into_virtual_hosts(self) -> impl Iterator<Item = VirtualHost> {
-        let Self { virtual_hosts, ports, routes, refuse, unregistered } = self;
-        virtual_hosts.into_iter().map(move |(name, domains)| {
-            let (ports, routes) = (ports.clone(), routes.clone());
-            VirtualHost { name, domains, ports, routes, refuse, unregistered }
+    pub fn virtual_hosts(&self) -> impl Iterator<Item = VirtualHost> {
+        self.virtual_hosts.iter().map(|listed| VirtualHost {
+            name: listed.name.to_owned(),
+            domains: listed.domains().map(str::to_owned).collect(),
+            ports: self.ports.clone(),
+            routes: self.routes.clone(),
+            refuse: self.refuse,
+            unregistered: self.unregistered,
         })
     }
 }
@@ -667,17 +673,23 @@ impl Config {
                 "the plugin config is empty; generate one with `config-gen generate`",
             ));
         }
-        // The version first: a newer document may have fields that this one doesn't know,
-        // and "unknown field" would name the wrong fault.
         #[derive(Deserialize)]
         struct Version {
             #[serde(deserialize_with = "whole::deserialize", default)]
             version: Option<u32>,
         }
-        if let Ok(Version { version }) = serde_json::from_slice(json) {
-            check_version(version)?;
+        let config = read(json);
+        match &config {
+            Ok(config) => check_version(Some(config.version))?,
+            // A newer document may have fields that this one doesn't know, and "unknown field" would name
+            // the wrong fault.
+            Err(_) => {
+                if let Ok(Version { version }) = serde_json::from_slice(json) {
+                    check_version(version)?;
+                }
+            }
         }
-        read(json)
+        config
     }
 
     /// Whether any decision depends on the port that the client addressed. Where none does, it
@@ -823,7 +835,11 @@ mod tests {
                 unregistered: true,
             }],
             shared_routes: vec![SharedRoutes {
-                virtual_hosts: vec![("ServiceEntry default/b".into(), vec!["b".into()])],
+                virtual_hosts: {
+                    let mut listing = Listing::default();
+                    assert!(listing.push("ServiceEntry default/b", &["b".into()]));
+                    listing
+                },
                 ports: vec![80],
                 refuse: Some(Refuse::OnlyTlsPorts),
                 ..SharedRoutes::default()

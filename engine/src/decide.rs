@@ -110,13 +110,13 @@ impl Engine {
             trace.event(Event::NoVirtualHost { host: key, on_another_port });
             return self.unknown_host(request, on_another_port);
         };
-        trace.event(Event::VirtualHost { host: key, name: &virtual_host.name });
+        trace.event(Event::VirtualHost { host: key, name: virtual_host.name });
         if let Some(Refuse::OnlyTlsPorts) = virtual_host.refuse {
             return self.refuse(Reason::OnlyTlsPorts, request);
         }
         let decision = match tunnels {
             Some(tunnels) => tunnels.http(request.listener_port),
-            None => self.virtual_hosts.decide(virtual_host, request, trace),
+            None => virtual_host.decide(request, trace),
         };
         match decision {
             Some(Decision::Forward(forward)) => {

@@ -60,22 +60,16 @@ impl Domains {
         ports: &[u16],
         id: VirtualHostId,
     ) -> Result<(), InvalidDomain> {
-        let (suffix, wildcard) = match domain.strip_prefix('*') {
-            Some(suffix) => (suffix, true),
-            None => (domain, false),
-        };
-        let all = wildcard && suffix.is_empty();
-        if (suffix.is_empty() && !all)
-            || suffix.contains('*')
-            || suffix.bytes().any(|byte| byte.is_ascii_uppercase())
-        {
+        let name = domain.strip_prefix('*').unwrap_or(domain);
+        if domain.is_empty() || name.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase()) {
             return Err(InvalidDomain::Malformed);
         }
-        let slot = if all {
-            &mut self.all
-        } else {
-            let map = if wildcard { self.wildcards_of_length(suffix.len()) } else { &mut self.exact };
-            map.entry(suffix.as_bytes().into()).or_default()
+        let slot = match domain.strip_prefix('*') {
+            Some("") => &mut self.all,
+            Some(suffix) => {
+                self.wildcards_of_length(suffix.len()).entry(suffix.as_bytes().into()).or_default()
+            }
+            None => self.exact.entry(domain.as_bytes().into()).or_default(),
         };
         if ports.is_empty()
             && let Some(other) = slot.any_port.replace(id)
@@ -106,22 +100,35 @@ impl Domains {
     /// The virtual host for `host` on `port`: exact, else the longest suffix that leaves at
     /// least one character for the `*` (VH-05).
     pub(crate) fn find(&self, host: &[u8], port: u16) -> Option<VirtualHostId> {
-        self.slots(host).find_map(|slot| slot.get(port)).or_else(|| self.all.get(port))
+        self.find_exact(host, port).or_else(|| self.find_wildcard(host, port))
+    }
+
+    /// The virtual host that has `host` itself.
+    pub(crate) fn find_exact(&self, host: &[u8], port: u16) -> Option<VirtualHostId> {
+        self.exact.get(host)?.get(port)
+    }
+
+    /// The one whose wildcard has it.
+    pub(crate) fn find_wildcard(&self, host: &[u8], port: u16) -> Option<VirtualHostId> {
+        self.wildcards_of(host).find_map(|slot| slot.get(port)).or_else(|| self.all.get(port))
+    }
+
+    /// The virtual host that has `host` itself, on all ports for which none names it.
+    pub(crate) fn on_any_port(&self, host: &[u8]) -> Option<VirtualHostId> {
+        self.exact.get(host)?.any_port
     }
 
     /// Whether any port knows `host`.
     pub(crate) fn is_known(&self, host: &[u8]) -> bool {
-        self.slots(host).next().is_some()
+        self.exact.contains_key(host) || self.wildcards_of(host).next().is_some()
     }
 
-    /// The slots that have `host`, in order of precedence.
-    fn slots<'s>(&'s self, host: &'s [u8]) -> impl Iterator<Item = &'s Slot> {
-        let wildcards = self
-            .wildcards
+    /// The slots of wildcards that have `host`, in order of precedence.
+    fn wildcards_of<'s>(&'s self, host: &'s [u8]) -> impl Iterator<Item = &'s Slot> {
+        self.wildcards
             .iter()
             .filter(move |(length, _)| *length < host.len())
-            .filter_map(move |(length, map)| map.get(host.get(host.len() - length..)?));
-        self.exact.get(host).into_iter().chain(wildcards)
+            .filter_map(move |(length, map)| map.get(host.get(host.len() - length..)?))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::config::{self, Config, ConfigError, Mode, Refuse};
 use crate::decision::Decision;
-use crate::domains::{Domains, InvalidDomain};
+use crate::domains::{Domains, InvalidDomain, VirtualHostId};
+use crate::listed_names::{ListedNames, NotAdded, Place};
+use crate::listing::{Listed, Listing};
 use crate::request::Request;
 use crate::route::{Owner, RouteTable, dial};
 use crate::trace::Trace;
@@ -10,28 +12,64 @@ use crate::trace::Trace;
 /// All virtual hosts of a [`Config`], checked.
 #[derive(Debug)]
 pub(crate) struct VirtualHosts {
-    hosts: Vec<VirtualHost>,
-    /// The routes that several of them share.
-    shared: Vec<RouteTable>,
-    domains: Domains,
+    names: Names,
+    /// Routes that several share; which, the listing of the same index says.
+    shared: Vec<SharedRoutes>,
+    listings: Vec<Listing>,
+    count: usize,
     mode: Mode,
 }
 
+/// Who has which name.
 #[derive(Debug)]
-pub(crate) struct VirtualHost {
-    pub(crate) name: String,
+struct Names {
+    hosts: Vec<Host>,
+    domains: Domains,
+    /// Those of listed virtual hosts that are for all ports, as most are.
+    listed: ListedNames,
+}
+
+/// A virtual host whose names are in [`Names::domains`].
+#[derive(Debug)]
+enum Host {
+    Own(OwnHost),
+    Listed(Place),
+}
+
+#[derive(Debug)]
+struct OwnHost {
+    name: String,
     /// The first one.
     domain: Box<str>,
-    routes: Routes,
+    routes: RouteTable,
+    refuse: Option<Refuse>,
+    unregistered: bool,
+}
+
+#[derive(Debug)]
+struct SharedRoutes {
+    table: RouteTable,
+    /// Route profile and name of the one route in it.
+    profile: String,
+    route: String,
+    unregistered: bool,
+}
+
+/// One virtual host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VirtualHost<'t> {
+    pub(crate) name: &'t str,
+    /// The first one.
+    domain: &'t str,
+    routes: Routes<'t>,
     pub(crate) refuse: Option<Refuse>,
     pub(crate) unregistered: bool,
 }
 
-#[derive(Debug)]
-enum Routes {
-    Own(Box<RouteTable>),
-    /// Which of [`VirtualHosts::shared`], and what its route is called in the filter state.
-    Shared(usize, Box<str>),
+#[derive(Debug, Clone, Copy)]
+enum Routes<'t> {
+    Own(&'t RouteTable),
+    Shared(&'t SharedRoutes),
 }
 
 impl VirtualHosts {
@@ -39,13 +77,19 @@ impl VirtualHosts {
     pub(crate) fn take(config: &mut Config) -> Result<Self, ConfigError> {
         let (own, shared) =
             (std::mem::take(&mut config.virtual_hosts), std::mem::take(&mut config.shared_routes));
-        let names = shared.iter().flat_map(|shared| &shared.virtual_hosts).map(|(_, domains)| domains.len());
-        let (more, names) = names.fold((0, 0), |(hosts, names), domains| (hosts + 1, names + domains));
+        let listed = shared.iter().filter(|shared| shared.ports.is_empty());
+        let listed: usize = listed.map(|shared| shared.virtual_hosts.domain_count()).sum();
         // In one piece: what a VM has had once, it keeps.
+        let names = Names {
+            hosts: Vec::with_capacity(own.len()),
+            domains: Domains::with_capacity(own.iter().map(|host| host.domains.len()).sum()),
+            listed: ListedNames::with_capacity(listed),
+        };
         let mut hosts = Self {
-            hosts: Vec::with_capacity(own.len() + more),
+            names,
             shared: Vec::with_capacity(shared.len()),
-            domains: Domains::with_capacity(own.iter().map(|host| host.domains.len()).sum::<usize>() + names),
+            listings: Vec::with_capacity(shared.len()),
+            count: 0,
             mode: config.mode,
         };
         for (index, host) in own.into_iter().enumerate() {
@@ -62,100 +106,178 @@ impl VirtualHosts {
         if refuse.is_some() && !routes.is_empty() {
             return Err(ConfigError::new(format!("{path}.refuse"), "a refused host can't have routes"));
         }
-        let table = RouteTable::new(routes, &name, self.mode, path)?;
-        let domain = self.insert(&name, &domains, &ports, &table, &format!("{path}.domains"))?;
-        let routes = Routes::Own(Box::new(table));
-        self.hosts.push(VirtualHost { name, domain, routes, refuse, unregistered });
+        let routes = RouteTable::new(routes, &name, self.mode, path)?;
+        let Some(first) = domains.first() else {
+            return Err(ConfigError::new(format!("{path}.domains"), "missing, at least one is needed"));
+        };
+        if routes.dials_own_host() && !dial::can_be_dialled(first) {
+            return Err(ConfigError::new(format!("{path}.domains[0]"), dial::NOT_DIALABLE));
+        }
+        self.count += 1;
+        let domain = first.as_str().into();
+        self.names.hosts.push(Host::Own(OwnHost { name, domain, routes, refuse, unregistered }));
+        for (index, domain) in domains.iter().enumerate() {
+            self.names
+                .insert(domain, &ports, &self.listings)
+                .map_err(|fault| ConfigError::new(format!("{path}.domains[{index}]"), fault))?;
+        }
         Ok(())
     }
 
     fn add_shared(&mut self, shared: config::SharedRoutes, path: &str) -> Result<(), ConfigError> {
         let table = RouteTable::new(shared.routes.clone(), "", self.mode, path)?;
         if !table.can_be_shared() || shared.refuse.is_some() {
-            for (index, host) in shared.into_virtual_hosts().enumerate() {
+            for (index, host) in shared.virtual_hosts().enumerate() {
                 self.add(host, &format!("{path}.virtualHosts[{index}]"))?;
             }
             return Ok(());
         }
-        let config::SharedRoutes { virtual_hosts, ports, routes, refuse, unregistered } = shared;
-        let one = routes.first().map(|one| (one.route.route_profile.as_str(), one.name.as_str()));
-        let (profile, route) = one.unwrap_or_default();
-        for (index, (name, domains)) in virtual_hosts.into_iter().enumerate() {
-            let path = format!("{path}.virtualHosts[{index}][1]");
-            let domain = self.insert(&name, &domains, &ports, &table, &path)?;
-            let state = format!("{profile} {name} {route}").into_boxed_str();
-            let routes = Routes::Shared(self.shared.len(), state);
-            self.hosts.push(VirtualHost { name, domain, routes, refuse, unregistered });
+        let config::SharedRoutes { virtual_hosts, ports, routes, unregistered, .. } = shared;
+        // Names are compared with the text of their listing, so it is in its place first.
+        self.listings.push(virtual_hosts);
+        let number = self.listings.len() - 1;
+        for (index, host) in self.listings.get(number).into_iter().flat_map(Listing::iter).enumerate() {
+            let first = host.domains().next().unwrap_or_default();
+            let listed = match table.dials_own_host() && !dial::can_be_dialled(first) {
+                true => Err(dial::NOT_DIALABLE.to_owned()),
+                false => self.names.list(host, number, &ports, &self.listings),
+            };
+            listed.map_err(|fault| ConfigError::new(format!("{path}.virtualHosts[{index}]"), fault))?;
+            self.count += 1;
         }
-        self.shared.push(table);
+        let one = routes.into_iter().next().map(|one| (one.route.route_profile, one.name));
+        let (profile, route) = one.unwrap_or_default();
+        self.shared.push(SharedRoutes { table, profile, route, unregistered });
         Ok(())
     }
 
-    /// Names the next virtual host by its domains, which stand at `path`; the first of them.
-    fn insert(
-        &mut self,
-        name: &str,
-        domains: &[String],
-        ports: &[u16],
-        table: &RouteTable,
-        path: &str,
-    ) -> Result<Box<str>, ConfigError> {
-        let Some(first) = domains.first() else {
-            return Err(ConfigError::new(path, "missing, at least one is needed"));
-        };
-        if table.dials_own_host() && !dial::can_be_dialled(first) {
-            return Err(ConfigError::new(format!("{path}[0]"), dial::NOT_DIALABLE));
-        }
-        for (index, domain) in domains.iter().enumerate() {
-            self.domains.insert(domain, ports, self.hosts.len()).map_err(|error| {
-                let other = |id: usize| self.hosts.get(id).map_or(name, |other| &other.name);
-                let message = match error {
-                    InvalidDomain::Malformed => {
-                        format!("`{domain}` must be a lower-case name, or `*` with or without a suffix")
-                    }
-                    InvalidDomain::Taken(id, Some(port)) => {
-                        format!("`{domain}` belongs to `{}` on port {port}", other(id))
-                    }
-                    InvalidDomain::Taken(id, None) => format!("`{domain}` belongs to `{}`", other(id)),
-                };
-                ConfigError::new(format!("{path}[{index}]"), message)
-            })?;
-        }
-        Ok(first.as_str().into())
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.hosts.len()
+        self.count
     }
 
     /// The virtual host of `host` on `port`.
-    pub(crate) fn find(&self, host: &[u8], port: u16) -> Option<&VirtualHost> {
-        self.domains.find(host, port).and_then(|id| self.hosts.get(id))
+    pub(crate) fn find(&self, host: &[u8], port: u16) -> Option<VirtualHost<'_>> {
+        let Names { hosts, domains, listed } = &self.names;
+        let place = match domains.find_exact(host, port).and_then(|id| hosts.get(id)) {
+            Some(Host::Own(own)) => return Some(own.as_one()),
+            Some(Host::Listed(place)) => *place,
+            None => match listed.find(host, &self.listings) {
+                Some(place) => place,
+                None => match hosts.get(domains.find_wildcard(host, port)?)? {
+                    Host::Own(own) => return Some(own.as_one()),
+                    Host::Listed(place) => *place,
+                },
+            },
+        };
+        let listed = place.listed(&self.listings)?;
+        let shared = self.shared.get(place.listing())?;
+        Some(VirtualHost {
+            name: listed.name,
+            domain: listed.domains().next()?,
+            routes: Routes::Shared(shared),
+            refuse: None,
+            unregistered: shared.unregistered,
+        })
     }
 
     /// Whether any port knows `host`.
     pub(crate) fn is_known(&self, host: &[u8]) -> bool {
-        self.domains.is_known(host)
+        let Names { domains, listed, .. } = &self.names;
+        domains.is_known(host) || listed.find(host, &self.listings).is_some()
+    }
+}
+
+impl Names {
+    /// Names the last virtual host.
+    fn insert(&mut self, domain: &str, ports: &[u16], listings: &[Listing]) -> Result<(), String> {
+        let id = self.hosts.len().saturating_sub(1);
+        let listed = ports.is_empty().then(|| self.listed.find(domain.as_bytes(), listings)).flatten();
+        if let Some(other) = listed {
+            return Err(format!("`{domain}` belongs to `{}`", name_of(other, listings)));
+        }
+        self.domains.insert(domain, ports, id).map_err(|error| match error {
+            InvalidDomain::Malformed => {
+                format!("`{domain}` must be a lower-case name, or `*` with or without a suffix")
+            }
+            InvalidDomain::Taken(id, Some(port)) => {
+                format!("`{domain}` belongs to `{}` on port {port}", self.name(id, listings))
+            }
+            InvalidDomain::Taken(id, None) => format!("`{domain}` belongs to `{}`", self.name(id, listings)),
+        })
     }
 
-    /// What the routes of `host` say; none where none of them matches (VH-11).
-    pub(crate) fn decide<'t, T: Trace>(
-        &'t self,
-        host: &'t VirtualHost,
-        request: &Request<'_>,
-        trace: &mut T,
-    ) -> Option<Decision<'t>> {
-        let (table, state) = match &host.routes {
-            Routes::Own(table) => (table.as_ref(), None),
-            Routes::Shared(index, state) => (self.shared.get(*index)?, Some(state.as_ref())),
+    /// Names a virtual host of the listing with that number.
+    fn list(
+        &mut self,
+        host: Listed<'_>,
+        listing: usize,
+        ports: &[u16],
+        listings: &[Listing],
+    ) -> Result<(), String> {
+        let place = Place::new(listing, host.start).ok_or("more than can be counted")?;
+        let mut is_host = false;
+        for (offset, domain) in host.domains_with_offsets() {
+            let is_for_all_ports = ports.is_empty() && self.domains.on_any_port(domain.as_bytes()).is_none();
+            if is_for_all_ports && is_name(domain) {
+                match self.listed.add(domain, place, offset, listings) {
+                    Ok(()) => continue,
+                    Err(NotAdded::Taken(other)) => {
+                        return Err(format!("`{domain}` belongs to `{}`", name_of(other, listings)));
+                    }
+                    Err(NotAdded::TooLong) => {}
+                }
+            }
+            if !is_host {
+                self.hosts.push(Host::Listed(place));
+                is_host = true;
+            }
+            self.insert(domain, ports, listings)?;
+        }
+        Ok(())
+    }
+
+    fn name<'n>(&'n self, id: VirtualHostId, listings: &'n [Listing]) -> &'n str {
+        match self.hosts.get(id) {
+            Some(Host::Own(own)) => &own.name,
+            Some(Host::Listed(place)) => name_of(*place, listings),
+            None => "",
+        }
+    }
+}
+
+fn name_of(place: Place, listings: &[Listing]) -> &str {
+    place.listed(listings).map_or("", |listed| listed.name)
+}
+
+/// Whether it is lower-case and has no `*`.
+fn is_name(domain: &str) -> bool {
+    !domain.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase())
+}
+
+impl OwnHost {
+    fn as_one(&self) -> VirtualHost<'_> {
+        let Self { name, domain, routes, refuse, unregistered } = self;
+        let (refuse, unregistered) = (*refuse, *unregistered);
+        VirtualHost { name, domain, routes: Routes::Own(routes), refuse, unregistered }
+    }
+}
+
+impl<'t> VirtualHost<'t> {
+    /// What its routes say; none where none of them matches (VH-11).
+    pub(crate) fn decide<T: Trace>(&self, request: &Request<'_>, trace: &mut T) -> Option<Decision<'t>> {
+        let (table, state) = match self.routes {
+            Routes::Own(table) => (table, None),
+            Routes::Shared(SharedRoutes { table, profile, route, .. }) => {
+                (table, Some(format!("{profile} {} {route}", self.name)))
+            }
         };
-        table.decide(Owner { domain: &host.domain, state }, request, trace)
+        table.decide(Owner { domain: self.domain, state }, request, trace)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, SharedRoutes};
+    use crate::config::{Config, Listing, SharedRoutes};
     use crate::{Decision, Engine, NoTrace, Request};
 
     /// What becomes of a request to each of `hosts`.
@@ -177,7 +299,7 @@ mod tests {
 
     fn config(routes: &str) -> Config {
         let json = format!(
-            r#"{{"version":1,"sharedRoutes":[{{"virtualHosts":[["A",["a","a."]],["B",["b"]],["W",["*.c"]]],{routes}}}]}}"#
+            r#"{{"version":1,"sharedRoutes":[{{"virtualHosts":["A: a.","B: b","W: *.c"],{routes}}}]}}"#
         );
         Config::from_json(json.as_bytes()).unwrap()
     }
@@ -195,8 +317,8 @@ mod tests {
         ] {
             let shared = config(routes);
             let mut own = shared.clone();
-            let taken = std::mem::take(&mut own.shared_routes);
-            own.virtual_hosts = taken.into_iter().flat_map(SharedRoutes::into_virtual_hosts).collect();
+            own.virtual_hosts = own.shared_routes.iter().flat_map(SharedRoutes::virtual_hosts).collect();
+            own.shared_routes.clear();
             let hosts = ["a", "A.:80", "b", "x.c", "c", "d"];
             let decided = decisions(shared, &hosts);
             assert_eq!(decided, decisions(own, &hosts));
@@ -205,19 +327,63 @@ mod tests {
     }
 
     #[test]
+    fn names_of_a_port_come_before_those_of_all_and_wildcards_after() {
+        let config = |more: &str| {
+            let route =
+                |cluster: &str| format!(r#""routes":[{{"name":"r","route":{{"cluster":"{cluster}"}}}}]"#);
+            let json = format!(
+                r#"{{"version":1,"virtualHosts":[
+                    {{"name":"own","domains":["a.b"],"ports":[81],{}}},{{"name":"wild","domains":["*.b"],{}}}],
+                  "sharedRoutes":[{{"virtualHosts":["all: a.b.","other: *.o x.b"],{}}},
+                    {{"virtualHosts":["ported: a.b c.b"{more}],"ports":[80],{}}}]}}"#,
+                route("own"),
+                route("wild"),
+                route("all"),
+                route("ported")
+            );
+            Engine::new(Config::from_json(json.as_bytes()).unwrap())
+        };
+        let engine = config("").unwrap();
+        assert_eq!(engine.virtual_host_count(), 5);
+        let cluster = |authority: &str, listener_port: u16| {
+            let authority = authority.as_bytes();
+            let request =
+                Request { method: b"GET", path: b"/", authority, listener_port, ..Request::default() };
+            match engine.decide(&request, &mut NoTrace) {
+                Decision::Forward(forward) => forward.cluster.unwrap_or_default().to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(cluster("a.b", 81), "own");
+        assert_eq!(cluster("a.b", 80), "ported");
+        for host in ["a.b", "a.b.", "x.b", "y.o"] {
+            assert_eq!(cluster(host, 82), "all", "{host}");
+        }
+        assert_eq!(cluster("c.b", 80), "ported");
+        assert_eq!(cluster("c.b", 82), "wild");
+        assert_eq!(cluster("y.b", 80), "wild");
+        assert_eq!(cluster("o", 82).matches("404").count() + cluster("o", 82).matches("502").count(), 1);
+        assert_eq!(
+            config(r#","more: a.b""#).unwrap_err().to_string(),
+            "sharedRoutes[1].virtualHosts[1]: `a.b` belongs to `ported` on port 80"
+        );
+    }
+
+    #[test]
     fn faults_of_shared_routes_are_named() {
         let dial = r#""routes":[{"name":"r","route":{"cluster":"c","dial":{"port":443}}}]"#;
         let error = |routes: &str, old: &str, new: &str| {
             let mut config = config(routes);
-            for domain in config.shared_routes[0].virtual_hosts.iter_mut().flat_map(|(_, domains)| domains) {
-                *domain = domain.replace(old, new);
+            let mut listing = Listing::default();
+            for listed in config.shared_routes[0].virtual_hosts.iter() {
+                let domains: Vec<String> = listed.domains().map(|domain| domain.replace(old, new)).collect();
+                assert!(listing.push(listed.name, &domains));
             }
+            config.shared_routes[0].virtual_hosts = listing;
             Engine::new(config).unwrap_err().to_string()
         };
-        assert!(
-            error(dial, "*.c", "*").starts_with("sharedRoutes[0].virtualHosts[2][1][0]: must be a lower")
-        );
-        assert_eq!(error(dial, "b", "a"), "sharedRoutes[0].virtualHosts[1][1][0]: `a` belongs to `A`");
+        assert!(error(dial, "*.c", "*").starts_with("sharedRoutes[0].virtualHosts[2]: must be a lower"));
+        assert_eq!(error(dial, "b", "a"), "sharedRoutes[0].virtualHosts[1]: `a` belongs to `A`");
         assert!(
             error(&dial.replace("443", "0"), "-", "-")
                 .starts_with("sharedRoutes[0].routes[0].route.dial.port")

@@ -14,7 +14,7 @@ impl Allowed {
     /// All clusters that `config` names.
     pub(crate) fn by(config: &Config) -> Self {
         use portolan_engine::config::OutboundTrafficPolicy::AllowAny;
-        let shared = config.shared_routes.iter().cloned().flat_map(SharedRoutes::into_virtual_hosts);
+        let shared = config.shared_routes.iter().flat_map(SharedRoutes::virtual_hosts);
         let hosts: Vec<VirtualHost> = config.virtual_hosts.iter().cloned().chain(shared).collect();
         let actions = hosts.iter().flat_map(|host| &host.routes).map(|route| &route.route);
         let mut clusters: BTreeSet<String> = actions

@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) {
 
 /// Ports, hosts and paths that the config speaks of.
 fn requests(config: &Config) -> Vec<(u16, String, String)> {
-    let shared = config.shared_routes.iter().cloned().flat_map(SharedRoutes::into_virtual_hosts);
+    let shared = config.shared_routes.iter().flat_map(SharedRoutes::virtual_hosts);
     let hosts = config.virtual_hosts.iter().cloned().chain(shared);
     let mut requests = vec![(80, "unknown.example".to_owned(), "/".to_owned())];
     for host in hosts.take(8) {

@@ -3,35 +3,39 @@
 
 use std::collections::HashMap;
 
-use portolan_engine::config::{Config, SharedRoutes, VirtualHost};
+use portolan_engine::config::{Config, Listing, SharedRoutes, VirtualHost};
 
 /// `config` with the routes written once that several virtual hosts have. It means the same.
 pub fn share_routes(config: Config) -> Config {
+    let (mut virtual_hosts, mut shared_routes) = (Vec::new(), config.shared_routes);
     let mut groups: Vec<SharedRoutes> = Vec::new();
     // By their text, since routes have neither an order nor a hash.
     let mut known: HashMap<String, usize> = HashMap::new();
     for host in config.virtual_hosts {
-        let VirtualHost { name, domains, ports, routes, refuse, unregistered } = host;
-        let routes_and_all = SharedRoutes { virtual_hosts: Vec::new(), ports, routes, refuse, unregistered };
-        let at = *known.entry(format!("{routes_and_all:?}")).or_insert(groups.len());
-        if at == groups.len() {
-            groups.push(routes_and_all);
+        let mut listing = Listing::default();
+        if !listing.push(&host.name, &host.domains) {
+            virtual_hosts.push(host);
+            continue;
         }
-        if let Some(group) = groups.get_mut(at) {
-            group.virtual_hosts.push((name, domains));
+        let VirtualHost { name, domains, ports, routes, refuse, unregistered } = host;
+        let mut group =
+            SharedRoutes { virtual_hosts: Listing::default(), ports, routes, refuse, unregistered };
+        let at = *known.entry(format!("{group:?}")).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(known) => {
+                known.virtual_hosts.push(&name, &domains);
+            }
+            None => {
+                group.virtual_hosts = listing;
+                groups.push(group);
+            }
         }
     }
-    let (mut virtual_hosts, mut shared_routes) = (Vec::new(), config.shared_routes);
-    for mut group in groups {
-        match group.virtual_hosts.pop() {
-            Some((name, domains)) if group.virtual_hosts.is_empty() => {
-                let SharedRoutes { ports, routes, refuse, unregistered, .. } = group;
-                virtual_hosts.push(VirtualHost { name, domains, ports, routes, refuse, unregistered });
-            }
-            last => {
-                group.virtual_hosts.extend(last);
-                shared_routes.push(group);
-            }
+    for group in groups {
+        if group.virtual_hosts.iter().nth(1).is_some() {
+            shared_routes.push(group);
+        } else {
+            virtual_hosts.extend(group.virtual_hosts());
         }
     }
     Config { virtual_hosts, shared_routes, ..config }

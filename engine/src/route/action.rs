@@ -50,12 +50,12 @@ pub(crate) struct ForwardAction {
 }
 
 /// The virtual host of a route.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Owner<'t> {
     /// Its first domain.
     pub(crate) domain: &'t str,
     /// What the filter state has, where several virtual hosts share the route.
-    pub(crate) state: Option<&'t str>,
+    pub(crate) state: Option<String>,
 }
 
 /// Where requests go.
@@ -328,7 +328,7 @@ impl ForwardAction {
         }
         Decision::Forward(Forward {
             cluster,
-            route: owner.state.unwrap_or(&self.state).into(),
+            route: owner.state.map_or_else(|| self.state.as_str().into(), Cow::Owned),
             authority,
             original_host: match (&self.authority, chosen_authority) {
                 (_, None) => OriginalHost::Requested,

@@ -65,8 +65,9 @@ fn contents(files: &Files) -> BTreeMap<String, String> {
         for group in config.shared_routes {
             let SharedRoutes { virtual_hosts, ports, routes, refuse, .. } = &group;
             let common = format!(" {ports:?} {routes:?} {refuse:?}");
-            for (name, domains) in virtual_hosts {
-                found.entry(name.clone()).or_default().push_str(&format!("{domains:?}{common}"));
+            for host in virtual_hosts.iter() {
+                let domains: Vec<&str> = host.domains().collect();
+                found.entry(host.name.to_owned()).or_default().push_str(&format!("{domains:?}{common}"));
             }
         }
     }
