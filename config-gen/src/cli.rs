@@ -15,6 +15,7 @@ mod version;
 mod watch;
 mod write;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
 
-use crate::diagnostic::{Diagnostics, Severity};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::input;
 use crate::source::Sources;
 use crate::texts::Texts;
@@ -92,24 +93,49 @@ fn completions(shell: Shell) -> String {
 }
 
 /// Prints the findings and what they come to.
-fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize) {
+fn talk(diagnostics: &mut Diagnostics, sources: &Sources, ignored_metadata_fields: usize, told: &mut Told) {
     diagnostics.sort();
-    if !diagnostics.is_empty() {
-        eprint!("{}", diagnostics.render(sources));
+    let new = told.new_of(diagnostics);
+    if !new.is_empty() {
+        eprint!("{}", new.render(sources));
     }
-    if ignored_metadata_fields > 0 {
+    if std::mem::replace(&mut told.ignored, ignored_metadata_fields) < ignored_metadata_fields {
         eprintln!(
             "note: {ignored_metadata_fields} metadata and status fields that have no effect were left out"
         );
     }
     let counts: Vec<String> = [Severity::Error, Severity::Warning]
         .into_iter()
-        .map(|severity| (diagnostics.count(severity), severity))
+        .map(|severity| (new.count(severity), severity))
         .filter(|(count, _)| *count > 0)
         .map(|(count, severity)| format!("{count} {severity}{}", if count == 1 { "" } else { "s" }))
         .collect();
     if !counts.is_empty() {
         eprintln!("{}", counts.join(", "));
+    }
+}
+
+/// What was found the time before, where the same input is read again and again.
+#[derive(Default)]
+struct Told {
+    findings: HashSet<Finding>,
+    ignored: usize,
+}
+
+/// Code, message, resource and field: a finding is the same when its line has moved.
+type Finding = (&'static str, String, Option<String>, Option<String>);
+
+impl Told {
+    /// What hasn't been told; errors are told each time, since nothing comes of the input.
+    fn new_of(&mut self, diagnostics: &Diagnostics) -> Diagnostics {
+        let finding = |one: &Diagnostic| -> Finding {
+            (one.code, one.message.clone(), one.resource.clone(), one.field.clone())
+        };
+        let is_new =
+            |one: &&Diagnostic| one.severity == Severity::Error || !self.findings.contains(&finding(one));
+        let new = diagnostics.iter().filter(is_new).cloned().collect();
+        self.findings = diagnostics.iter().map(finding).collect();
+        new
     }
 }
 

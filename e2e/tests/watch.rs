@@ -117,6 +117,28 @@ fn bad_input_changes_nothing() -> Result<()> {
     })
 }
 
+/// Of what is found in the input, each change tells what is new.
+#[test]
+fn notes_are_told_once() -> Result<()> {
+    let world = World::newest()?;
+    let watch = world.envoy.watch()?;
+    watch.line(LINE)?;
+    let told = || watch.complaints().matches("note[server-speaks-first-unguarded]").count();
+    let tcp = service("tcp.example.com", "{number: 5433, name: tcp, protocol: TCP}");
+    world.save("tcp.yaml", &tcp)?;
+    watch.line(LINE)?;
+    assert_eq!(told(), 1, "{}", watch.complaints());
+    world.save("rules.yaml", &rewrite("a.example.com", "/2", ""))?;
+    watch.line(LINE)?;
+    assert_eq!(told(), 1, "{}", watch.complaints());
+    world.remove("tcp.yaml")?;
+    watch.line(LINE)?;
+    world.save("tcp.yaml", &tcp)?;
+    watch.line(LINE)?;
+    assert_eq!(told(), 2, "{}", watch.complaints());
+    Ok(())
+}
+
 /// An editor that writes in place, in several goes: no state in between is read.
 #[test]
 fn files_are_read_when_they_rest() -> Result<()> {

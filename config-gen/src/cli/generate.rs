@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::arguments::Generate;
-use super::{Status, UNREADABLE, complain, read_texts, talk, watch, write};
+use super::{Status, Told, UNREADABLE, complain, read_texts, talk, watch, write};
 use crate::emit::{File, Output};
 use crate::report;
 use crate::texts::Planned;
@@ -20,7 +20,7 @@ pub(super) fn run(mut arguments: Generate) -> Status {
     if let (true, Some(directory)) = (arguments.watch, &arguments.output) {
         return watch::run(&arguments, &outputs, directory);
     }
-    let result = files(&arguments, &outputs).map(|files| match &arguments.output {
+    let result = files(&arguments, &outputs, &mut Told::default()).map(|files| match &arguments.output {
         Some(directory) => write::all(directory, &files),
         None => {
             let mut stdout = std::io::stdout().lock();
@@ -37,15 +37,15 @@ pub(super) fn run(mut arguments: Generate) -> Status {
     }
 }
 
-/// Reads the input, tells what is found in it, and makes the files unless it has errors. The report is
+/// Reads the input, tells what is found in it and isn't in `told`, and makes the files unless it has errors. The report is
 /// written either way.
-pub(super) fn files(arguments: &Generate, outputs: &[Output]) -> Result<Vec<File>, Status> {
+pub(super) fn files(arguments: &Generate, outputs: &[Output], told: &mut Told) -> Result<Vec<File>, Status> {
     let generation = &arguments.generation;
     let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &generation.meaning)?;
     let read = &texts.read;
     let unreadable = read.diagnostics.iter().any(|diagnostic| UNREADABLE.contains(&diagnostic.code));
     let Planned { options, plan, findings: mut diagnostics } = generation.plan(&texts, outputs);
-    talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields);
+    talk(&mut diagnostics, &read.sources, read.ignored_metadata_fields, told);
     if let Some(file) = &arguments.report {
         eprintln!("{}", report::summary(read));
         let json = format!("{:#}\n", report::json(read, &diagnostics, options.profile));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::arguments::Generate;
-use super::{Status, complain, generate, write};
+use super::{Status, Told, complain, generate, write};
 use crate::emit::{File, Output};
 use admin::{Admin, Answer};
 use inputs::Inputs;
@@ -38,10 +38,11 @@ pub(super) fn run(arguments: &Generate, outputs: &[Output], directory: &Path) ->
     }
     let inputs = arguments.files.iter().chain(&arguments.mesh_config);
     let mut inputs = Inputs::new(inputs.cloned().collect());
+    let mut told = Told::default();
     loop {
         inputs.wait_for_change();
         let began = Instant::now();
-        let Ok(files) = generate::files(arguments, outputs) else {
+        let Ok(files) = generate::files(arguments, outputs, &mut told) else {
             eprintln!("what was written before stays in force");
             continue;
         };
