@@ -122,6 +122,10 @@ impl Node {
     /// as `ports[0].number`; empty if it is this node. The first one counts:
     /// behind an alias stands the same place again.
     pub(crate) fn path_to(&self, span: Span) -> Option<String> {
+        // Nothing is elsewhere, but for what stands behind an alias, whose first place isn't there.
+        if !self.span.contains(span) {
+            return None;
+        }
         // A list may begin where its first item does, so what is inside goes
         // first.
         let inside = match &self.value {

@@ -10,11 +10,12 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::config_gen::config_gen;
 use portolan_e2e::{Envoy, Scratch, places};
+use portolan_engine::config::{Config, SharedRoutes};
 use serde_json::{Value, json};
 
 use crate::workload::{self, Workload};
@@ -24,7 +25,8 @@ use crate::workload::{self, Workload};
 pub(crate) struct Configs<'a> {
     /// The bootstrap of ours.
     pub(crate) ours: PathBuf,
-    plugin_config: Value,
+    /// Of the plugin config.
+    virtual_hosts: Vec<Value>,
     scratch: &'a Scratch,
 }
 
@@ -39,12 +41,8 @@ impl<'a> Configs<'a> {
     /// Runs `config-gen` in `scratch`, for an upstream at `port`.
     pub(crate) fn generate(scratch: &'a Scratch, workload: &Workload, port: u16) -> Result<Self> {
         let output = generate(scratch, "out", &workload.yaml, port)?;
-        let plugin_config = std::fs::read(output.join("plugin-config.json")).context("plugin-config.json")?;
-        Ok(Self {
-            ours: output.join("envoy.yaml"),
-            plugin_config: serde_json::from_slice(&plugin_config).context("plugin-config.json")?,
-            scratch,
-        })
+        let virtual_hosts = virtual_hosts(&output)?;
+        Ok(Self { ours: output.join("envoy.yaml"), virtual_hosts, scratch })
     }
 
     /// Makes the other two from what the Envoy of ours runs.
@@ -57,7 +55,7 @@ impl<'a> Configs<'a> {
         };
         Ok(Derived {
             no_filter: write("no-filter.json", &[catch_all(&bootstrap, &action)?])?,
-            own_routes: write("own-routes.json", &virtual_hosts(&self.plugin_config, &action)?)?,
+            own_routes: write("own-routes.json", &own_virtual_hosts(&self.virtual_hosts, &action)?)?,
         })
     }
 
@@ -218,9 +216,16 @@ fn catch_all(bootstrap: &Value, action: &Value) -> Result<Value> {
     }))
 }
 
+/// All virtual hosts of the plugin config that `config-gen` wrote there, each with its routes.
+pub(crate) fn virtual_hosts(output: &Path) -> Result<Vec<Value>> {
+    let json = std::fs::read(output.join("plugin-config.json")).context("plugin-config.json")?;
+    let Config { virtual_hosts, shared_routes, .. } = Config::from_json(&json)?;
+    let shared = shared_routes.iter().flat_map(SharedRoutes::virtual_hosts);
+    virtual_hosts.into_iter().chain(shared).map(|host| Ok(serde_json::to_value(host)?)).collect()
+}
+
 /// The virtual hosts of the plugin config, with the same domains, as Envoy's own.
-fn virtual_hosts(plugin_config: &Value, action: &Value) -> Result<Vec<Value>> {
-    let hosts = plugin_config["virtualHosts"].as_array().context("no virtual hosts")?;
+fn own_virtual_hosts(hosts: &[Value], action: &Value) -> Result<Vec<Value>> {
     let convert = |host: &Value| -> Result<Value> {
         let routes = host["routes"].as_array().context("no routes")?;
         Ok(json!({

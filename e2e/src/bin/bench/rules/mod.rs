@@ -143,15 +143,13 @@ fn prepare(scratch: &Scratch, binary: &Path, address: Ipv4Addr, port: u16) -> Re
     let hosts: Vec<(&'static Kind, usize)> =
         KINDS.iter().flat_map(|kind| kind.sizes.iter().map(move |&size| (kind, size))).collect();
     let output = configs::generate(scratch, OURS, &cases::registry(&hosts, address), port)?;
-    let plugin_config = std::fs::read(output.join("plugin-config.json")).context("plugin-config.json")?;
-    let plugin_config: Value = serde_json::from_slice(&plugin_config)?;
+    let all = configs::virtual_hosts(&output)?;
     let ours = output.join("envoy.yaml");
     let bootstrap = configs::bootstrap(&Server::start(binary, &ours, 1)?.envoy)?;
     let action = configs::route_action(&bootstrap)?;
     let (mut lists, mut trees, mut cells) = (Vec::new(), Vec::new(), Vec::new());
     for (kind, size) in hosts {
         let authority = kind.authority(size);
-        let all = plugin_config["virtualHosts"].as_array().context("no virtual hosts")?;
         let names = |host: &&Value| host["domains"][0].as_str() == Some(&*authority);
         let host = all.iter().find(names).with_context(|| format!("no virtual host {authority}"))?;
         let mut cell = |variant| {
