@@ -68,11 +68,8 @@ export interface Options {
   accessLog?: string;
   maxConnections?: number;
   requestId?: boolean;
-<<<<<<< HEAD
   clusterStats?: "auto" | "each" | "together";
-=======
   restrictCapabilities?: boolean;
->>>>>>> 451e9db (Allow the module only what it does; the threat model and its results)
   wasmUrl?: string;
   wasmSha256?: string;
   selector?: Record<string, string>;

