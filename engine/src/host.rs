@@ -77,12 +77,15 @@ pub fn is_dialable(host: &[u8]) -> bool {
         return std::str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
     }
     let name = host.strip_suffix(b".").unwrap_or(host);
-    !name.is_empty()
-        && name.len() <= 253
-        && name.split(|&byte| byte == b'.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
+    let mut label = 0;
+    for byte in name {
+        label = match byte {
+            b'.' if label > 0 => 0,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' if label < 63 => label + 1,
+            _ => return false,
+        };
+    }
+    label > 0 && name.len() <= 253
 }
 
 #[cfg(test)]

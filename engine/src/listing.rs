@@ -42,13 +42,13 @@ impl Listing {
         let is_same = |listed: Listed<'_>| {
             listed.name == name && listed.domains().eq(domains.iter().map(String::as_str))
         };
-        Listed::parse(&line).is_some_and(is_same) && self.push_line(&line)
+        Listed::parse(&line).is_some_and(|(listed, _)| is_same(listed)) && self.push_line(&line)
     }
 
     /// False where it isn't one.
     fn push_line(&mut self, line: &str) -> bool {
-        let Some(listed) = Listed::parse(line) else { return false };
-        self.domains += listed.domains().count();
+        let Some((_, domains)) = Listed::parse(line) else { return false };
+        self.domains += domains;
         self.lines.push_str(line);
         self.lines.push('\n');
         true
@@ -88,11 +88,18 @@ impl Listing {
 }
 
 impl<'l> Listed<'l> {
-    /// Takes a line apart, if it is one.
-    fn parse(line: &'l str) -> Option<Self> {
+    /// Takes a line apart, if it is one; with the number of its domains.
+    fn parse(line: &'l str) -> Option<(Self, usize)> {
         let listed = Self::split(line, 0)?;
-        let is_whole = !listed.name.is_empty() && listed.domains().all(|domain| !domain.is_empty());
-        (is_whole && memchr::memchr(b'\n', line.as_bytes()).is_none()).then_some(listed)
+        let mut count = 0;
+        for domain in listed.domains() {
+            if domain.is_empty() {
+                return None;
+            }
+            count += 1;
+        }
+        let is_one = !listed.name.is_empty() && memchr::memchr(b'\n', line.as_bytes()).is_none();
+        is_one.then_some((listed, count))
     }
 
     /// At the last of what stands between name and domains.
