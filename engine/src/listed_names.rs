@@ -34,7 +34,7 @@ impl Place {
 }
 
 /// From names to lines; the listings stand elsewhere, and are always the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ListedNames(HashTable<Name>);
 
 #[derive(Debug)]

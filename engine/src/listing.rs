@@ -80,11 +80,6 @@ impl Listing {
     pub(crate) fn text(&self, start: usize, length: usize) -> Option<&[u8]> {
         self.lines.as_bytes().get(start..start.checked_add(length)?)
     }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
 }
 
 impl<'l> Listed<'l> {

@@ -37,8 +37,8 @@ pub(super) fn run(mut arguments: Generate) -> Status {
     }
 }
 
-/// Reads the input, tells what is found in it and isn't in `told`, and makes the files unless it has errors. The report is
-/// written either way.
+/// Reads the input, tells what is found in it and isn't in `told`, and makes the files unless it has errors.
+/// The report is written either way.
 pub(super) fn files(arguments: &Generate, outputs: &[Output], told: &mut Told) -> Result<Vec<File>, Status> {
     let generation = &arguments.generation;
     let texts = read_texts(&arguments.files, arguments.mesh_config.as_deref(), &generation.meaning)?;

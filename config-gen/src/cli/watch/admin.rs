@@ -130,7 +130,7 @@ impl Admin {
                     more => format!(" and {more} more"),
                 };
                 Answer::Late(format!(
-                    "cluster `{first}`{more} has no address yet, since DNS has none or doesn't answer: requests get 503 until it does"
+                    "cluster `{first}`{more} has no address yet, since DNS has none or doesn't answer: until it does, a new one answers 503, and a changed one may stay what it was"
                 ))
             }
         })
