@@ -334,8 +334,9 @@ impl Trace for Steps {
         match event {
             Event::VirtualHost { host, name } => {
                 self.host = host.escape_ascii().to_string();
+                let name = name.to_string();
                 self.virtual_host = name.parse().ok();
-                self.tunnel = self.virtual_host.is_none().then(|| name.to_owned());
+                self.tunnel = self.virtual_host.is_none().then_some(name);
             }
             Event::NoVirtualHost { host, on_another_port } => {
                 self.host = host.escape_ascii().to_string();

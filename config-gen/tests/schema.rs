@@ -68,9 +68,12 @@ fn rich() -> Value {
             "refuse": "onlyTlsPorts",
         }],
         "sharedRoutes": [{
-            "virtualHosts": ["ServiceEntry default/c: c", "ServiceEntry default/d: d."],
+            "namePrefix": "ServiceEntry default/",
+            "virtualHosts": ["c: c", "d: d."],
             "ports": [80],
             "routes": [{"name": "default", "route": {"cluster": "c", "dial": {"port": 80}}}],
+        }, {
+            "virtualHosts": "gzip:H4sIAAAAAAACAwMAAAAAAAAAAAA=",
         }],
         "connect": {
             "tunnels": [{"name": "n", "domains": ["t"], "ports": [443], "clusters": [["c", 1]], "tls": {}}],

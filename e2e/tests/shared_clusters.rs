@@ -209,6 +209,47 @@ spec:
     })
 }
 
+/// So many services that the plugin config has them compressed.
+#[test]
+fn many_services_are_decided_as_few_are() -> Result<()> {
+    const MANY: usize = 9000;
+    let name = |number: usize| format!("one-of-many-plain-services-with-a-name-of-some-length-{number}");
+    let host = |number: usize| format!("{}.example.com", name(number));
+    each_version(|version| {
+        let upstream = Upstream::builder().name("a").handler(echo()).start()?;
+        let dns = DnsServer::start(&[("*.example.com", Ipv4Addr::LOCALHOST)])?;
+        let (service, _) = REGISTRY.split_once("---").context("no first document")?;
+        let service = |number: usize| {
+            let hosts = format!("[{}]", host(number));
+            let service = service.replace("[a.example.com, b.example.com, c.example.com]", &hosts);
+            service.replace("name: plain", &format!("name: {}", name(number)))
+        };
+        let yaml: Vec<String> = (0..MANY).map(service).collect();
+        let portolan = Setup::with_listeners(version)?
+            .yaml(&yaml.join("---"))?
+            .option("--dns-resolver", dns.addr().to_string())
+            .option("--upstream-port", format!("80={}", upstream.addr().port()))
+            .start()?;
+        let file = std::fs::read_to_string(portolan.output().join("envoy.d/ecds/portolan.json"))?;
+        ensure!(file.contains("gzip:") && !file.contains(&name(1)), "{file:.1000}");
+        for number in [0, 1, MANY / 2, MANY - 1] {
+            for host in [host(number), format!("{}.:80", host(number).to_uppercase())] {
+                let response = raw::get_plain(portolan.http()?, &host, "/")?;
+                ensure!(response.status == 200, "{host}: {} {}", response.status, response.text());
+                let line = portolan.access_log_line(|line| line["authority"] == host.as_str())?;
+                assert_eq!(
+                    line["decision"],
+                    format!("default ServiceEntry default/{} default", name(number))
+                );
+            }
+        }
+        for host in [host(MANY), "example.com".to_owned(), "gzip".to_owned()] {
+            assert_eq!(raw::get_plain(portolan.http()?, &host, "/")?.status, 502, "{host}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn dns_is_followed() -> Result<()> {
     each_version(|version| {

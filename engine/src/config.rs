@@ -140,9 +140,13 @@ pub struct VirtualHost {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct SharedRoutes {
+    /// Begins the names of all. Default: nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name_prefix: String,
     /// [`VirtualHost::name`] and [`VirtualHost::domains`] of each, as `NAME: DOMAIN DOMAIN`. A domain that ends
     /// in a dot stands for the one without it, too.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    /// Many are one text, instead: [`Listing::compressed`].
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Listing"))]
     pub virtual_hosts: Listing,
     /// As [`VirtualHost::ports`].
     #[serde(deserialize_with = "whole::deserialize", skip_serializing_if = "Vec::is_empty")]
@@ -162,7 +166,7 @@ impl SharedRoutes {
     /// The same at full length.
     pub fn virtual_hosts(&self) -> impl Iterator<Item = VirtualHost> {
         self.virtual_hosts.iter().map(|listed| VirtualHost {
-            name: listed.name.to_owned(),
+            name: format!("{}{}", self.name_prefix, listed.name),
             domains: listed.domains().map(str::to_owned).collect(),
             ports: self.ports.clone(),
             routes: self.routes.clone(),
@@ -666,6 +670,7 @@ impl ConfigError {
 impl Config {
     /// Reads a plugin config. An empty text is an error: a filter without registry must
     /// not start.
+    #[inline(never)]
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         if json.iter().all(u8::is_ascii_whitespace) {
             return Err(ConfigError::new(
@@ -835,9 +840,10 @@ mod tests {
                 unregistered: true,
             }],
             shared_routes: vec![SharedRoutes {
+                name_prefix: "ServiceEntry default/".into(),
                 virtual_hosts: {
                     let mut listing = Listing::default();
-                    assert!(listing.push("ServiceEntry default/b", &["b".into()]));
+                    assert!(listing.push("b", &["b".into()]));
                     listing
                 },
                 ports: vec![80],

@@ -101,7 +101,7 @@ impl Engine {
         let key = host.as_ref().map(Host::as_bytes).unwrap_or_default();
         let tunnels = self.tunnels.as_ref().filter(|_| request.method == b"CONNECT");
         if let Some(tunnel) = tunnels.and_then(|tunnels| tunnels.find(key, request.listener_port)) {
-            trace.event(Event::VirtualHost { host: key, name: tunnel.name() });
+            trace.event(Event::VirtualHost { host: key, name: tunnel.name().into() });
             return self.or_refused(tunnel.apply(request), request);
         }
         let Some(virtual_host) = self.virtual_hosts.find(key, request.listener_port) else {

@@ -28,6 +28,9 @@
 //! assert_eq!(forward.authority, Some("example.com"));
 //! # Ok::<(), portolan_engine::ConfigError>(())
 //! ```
+//!
+//! `#[inline(never)]` stands on what runs once for a config, and would become one function of 10 KB and more: what
+//! Envoy needs to compile the module grows with the longest.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -72,4 +75,4 @@ pub use route::format::{
 pub use route::oracle::index_agrees_with_oracle;
 pub use route::pattern::{InvalidPattern, MAX_PATTERN_LENGTH, Pattern};
 pub use route::rewrite::PathSubstitution;
-pub use trace::{Condition, Event, NoTrace, Trace};
+pub use trace::{Condition, Event, NoTrace, Trace, VirtualHostName};

@@ -1,5 +1,6 @@
-//! Which of the listed virtual hosts has a name. An entry is twelve bytes, besides the name in its listing.
+//! Which of the listed virtual hosts has a name. An entry is four bytes, besides the name in its listing.
 
+use std::fmt;
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
@@ -8,53 +9,92 @@ use hashbrown::hash_table::Entry;
 
 use crate::listing::{Listed, Listing};
 
-/// A line of one of several listings.
+/// All listings, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Listings {
+    /// Each with what its names begin with.
+    listings: Vec<(Listing, String)>,
+    /// Where the text of each begins.
+    starts: Vec<u32>,
+    length: u32,
+}
+
+/// Somewhere in the text of all listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    listing: u32,
-    /// Where the line begins.
-    start: u32,
+pub(crate) struct Place(u32);
+
+impl Listings {
+    /// Without any, with room for that many.
+    pub(crate) fn with_capacity(listings: usize) -> Self {
+        Self { listings: Vec::with_capacity(listings), starts: Vec::with_capacity(listings), length: 0 }
+    }
+
+    /// Adds one whose names begin so, as long as there is room for the numbers. Returns where its text begins.
+    pub(crate) fn push(&mut self, listing: Listing, name_prefix: String) -> Option<Place> {
+        let start = self.length;
+        self.length = start.checked_add(u32::try_from(listing.len()).ok()?)?;
+        self.listings.push((listing, name_prefix));
+        self.starts.push(start);
+        Some(Place(start))
+    }
+
+    /// Of the listing whose text begins at `start`.
+    pub(crate) fn iter(&self, start: Place) -> impl Iterator<Item = Listed<'_>> {
+        self.listing(start).into_iter().flat_map(|(_, (listing, _), _)| listing.iter())
+    }
+
+    /// The virtual host on whose line that is, its name, and the index of its listing.
+    pub(crate) fn listed(&self, place: Place) -> Option<(usize, Name<'_>, Listed<'_>)> {
+        let (index, (listing, prefix), offset) = self.listing(place)?;
+        let listed = listing.around(offset)?;
+        Some((index, Name { prefix, rest: listed.name }, listed))
+    }
+
+    /// The listing in which that is, with its index, and where.
+    fn listing(&self, Place(at): Place) -> Option<(usize, &(Listing, String), usize)> {
+        let index = self.starts.partition_point(|start| *start <= at).checked_sub(1)?;
+        let offset = at.checked_sub(*self.starts.get(index)?)?;
+        Some((index, self.listings.get(index)?, offset as usize))
+    }
+
+    /// The domain that begins there, as it is written.
+    fn domain(&self, place: Place) -> &[u8] {
+        self.listing(place).map_or(&[], |(_, (listing, _), offset)| listing.word(offset))
+    }
+}
+
+/// Name of a virtual host: [`super::config::VirtualHost::name`]. Of some the virtual hosts of a group have the
+/// beginning in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'n> {
+    prefix: &'n str,
+    rest: &'n str,
+}
+
+impl<'n> From<&'n str> for Name<'n> {
+    fn from(rest: &'n str) -> Self {
+        Self { prefix: "", rest }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix)?;
+        f.write_str(self.rest)
+    }
 }
 
 impl Place {
-    /// None where the numbers have no room.
-    pub(crate) fn new(listing: usize, start: usize) -> Option<Self> {
-        Some(Self { listing: listing.try_into().ok()?, start: start.try_into().ok()? })
-    }
-
-    /// Index of the listing.
-    pub(crate) fn listing(self) -> usize {
-        self.listing as usize
-    }
-
-    /// What stands there.
-    pub(crate) fn listed(self, listings: &[Listing]) -> Option<Listed<'_>> {
-        listings.get(self.listing())?.at(self.start as usize)
+    /// So much further on.
+    pub(crate) fn plus(self, offset: usize) -> Self {
+        // The text has no more than can be counted.
+        Self(self.0.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX)))
     }
 }
 
 /// From names to lines; the listings stand elsewhere, and are always the same.
 #[derive(Debug)]
-pub(crate) struct ListedNames(HashTable<Name>);
-
-#[derive(Debug)]
-struct Name {
-    place: Place,
-    /// From the start of the line.
-    offset: u16,
-    length: u16,
-}
-
-impl Name {
-    fn text<'l>(&self, listings: &'l [Listing]) -> Option<&'l [u8]> {
-        let start = self.place.start as usize + usize::from(self.offset);
-        listings.get(self.place.listing())?.text(start, self.length.into())
-    }
-}
-
-fn hash(name: &[u8]) -> u64 {
-    FixedState::default().hash_one(name)
-}
+pub(crate) struct ListedNames(HashTable<Place>);
 
 impl ListedNames {
     /// With room for that many.
@@ -63,42 +103,36 @@ impl ListedNames {
     }
 
     /// The virtual host that has `name`.
-    pub(crate) fn find(&self, name: &[u8], listings: &[Listing]) -> Option<Place> {
-        if self.0.is_empty() {
+    pub(crate) fn find(&self, name: &[u8], listings: &Listings) -> Option<Place> {
+        if self.0.is_empty() || name.is_empty() {
             return None;
         }
-        let is_same = |known: &Name| known.text(listings) == Some(name);
-        self.0.find(hash(name), is_same).map(|known| known.place)
+        let has_name = |place: &Place| {
+            let domain = listings.domain(*place);
+            domain == name || domain.strip_suffix(b".") == Some(name)
+        };
+        self.0.find(hash(name), has_name).copied()
     }
 
-    /// Adds `name`, which is so far from the start of its line, unless another virtual host has it.
-    pub(crate) fn add(
-        &mut self,
-        name: &str,
-        place: Place,
-        offset: usize,
-        listings: &[Listing],
-    ) -> Result<(), NotAdded> {
-        let (Ok(offset), Ok(length)) = (u16::try_from(offset), u16::try_from(name.len())) else {
-            return Err(NotAdded::TooLong);
-        };
-        let name = name.as_bytes();
-        let is_same = |known: &Name| known.text(listings) == Some(name);
-        let hash_of = |known: &Name| hash(known.text(listings).unwrap_or_default());
-        match self.0.entry(hash(name), is_same, hash_of) {
-            Entry::Occupied(known) => Err(NotAdded::Taken(known.get().place)),
+    /// Adds the domain that begins at `place`, unless another virtual host has it: then where that is.
+    pub(crate) fn add(&mut self, place: Place, listings: &Listings) -> Result<(), Place> {
+        let domain = listings.domain(place);
+        let is_same = |known: &Place| without_dot(listings.domain(*known)) == without_dot(domain);
+        match self.0.entry(hash(domain), is_same, |known| hash(listings.domain(*known))) {
+            Entry::Occupied(known) => Err(*known.get()),
             Entry::Vacant(free) => {
-                free.insert(Name { place, offset, length });
+                free.insert(place);
                 Ok(())
             }
         }
     }
 }
 
-/// Why a name isn't here.
-pub(crate) enum NotAdded {
-    /// It has no room in an entry.
-    TooLong,
-    /// Another virtual host has it.
-    Taken(Place),
+/// The same of a name with and without a dot at its end, which have one entry.
+fn hash(name: &[u8]) -> u64 {
+    FixedState::default().hash_one(without_dot(name))
+}
+
+fn without_dot(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".").unwrap_or(name)
 }

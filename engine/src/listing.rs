@@ -1,31 +1,44 @@
 //! Virtual hosts by nothing but name and domains, in one text: of a hundred thousand a VM has a few megabytes.
+//! Where they are that many they come compressed, since Envoy keeps several copies of a plugin config.
 
 use std::fmt;
+use std::io::{Read as _, Write as _};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::base64;
 
 /// Between the name of a virtual host and its domains.
 const AFTER_NAME: &str = ": ";
 
+/// Begins the compressed form: [`Listing::compressed`].
+const GZIP: &str = "gzip:";
+
+/// Up to how many times its length a gzip file has in it.
+const MOST_COMPRESSED: usize = 1032;
+
 /// Names of virtual hosts with their domains. In JSON an array of texts: `NAME: DOMAIN DOMAIN`, where a
-/// domain that ends in a dot stands for the one without it, too.
+/// domain that ends in a dot stands for the one without it, too. Or all of them as one: [`Listing::compressed`].
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// All texts; each ends in a line break.
     lines: String,
-    /// How many domains they have together.
+    /// How many domains they have together, as they are written.
     domains: usize,
 }
 
 /// One of the virtual hosts.
 #[derive(Clone, Copy)]
 pub struct Listed<'l> {
-    /// As [`super::config::VirtualHost::name`].
+    /// As [`super::config::VirtualHost::name`], but for what all names of the group begin with.
     pub name: &'l str,
     domains: &'l str,
     /// Where its line begins in the listing.
-    pub(crate) start: usize,
+    start: usize,
 }
 
 impl Listing {
@@ -54,9 +67,45 @@ impl Listing {
         true
     }
 
-    /// How many domains they have together.
+    /// How many domains they have together, as they are written.
     pub(crate) fn domain_count(&self) -> usize {
         self.domains
+    }
+
+    /// Length of the text, bytes.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// What may stand in JSON in place of the array: `gzip:` and, in base64, a gzip file with a line for each,
+    /// which ends in a line break.
+    pub fn compressed(&self) -> std::io::Result<String> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(self.lines.as_bytes())?;
+        Ok(format!("{GZIP}{}", base64::encode(&encoder.finish()?)))
+    }
+
+    /// None where it isn't the compressed form of one.
+    fn from_compressed(text: &str) -> Option<Self> {
+        let file = base64::decode(text.strip_prefix(GZIP)?)?;
+        let length = u32::from_le_bytes(*file.last_chunk()?);
+        // Memory is taken for what can be there, not for what is claimed.
+        if length as usize / MOST_COMPRESSED > file.len() {
+            return None;
+        }
+        let mut lines = Vec::with_capacity(length as usize);
+        GzDecoder::new(file.as_slice()).take(u64::from(length) + 1).read_to_end(&mut lines).ok()?;
+        let lines = String::from_utf8(lines).ok()?;
+        let mut domains = 0;
+        for line in lines.split_terminator('\n') {
+            domains += Listed::parse(line)?.1;
+        }
+        (lines.is_empty() || lines.ends_with('\n')).then_some(Self { lines, domains })
     }
 
     /// The virtual hosts in order.
@@ -71,24 +120,31 @@ impl Listing {
     }
 
     /// The virtual host whose line begins there.
-    pub(crate) fn at(&self, start: usize) -> Option<Listed<'_>> {
+    fn at(&self, start: usize) -> Option<Listed<'_>> {
         let rest = self.lines.get(start..)?;
         Listed::split(rest.get(..memchr::memchr(b'\n', rest.as_bytes())?)?, start)
     }
 
-    /// That part of the text.
-    pub(crate) fn text(&self, start: usize, length: usize) -> Option<&[u8]> {
-        self.lines.as_bytes().get(start..start.checked_add(length)?)
+    /// The virtual host on whose line that is.
+    pub(crate) fn around(&self, offset: usize) -> Option<Listed<'_>> {
+        let before = self.lines.as_bytes().get(..offset)?;
+        self.at(memchr::memrchr(b'\n', before).map_or(0, |end| end + 1))
+    }
+
+    /// What stands there up to the next space or the end of the line.
+    pub(crate) fn word(&self, offset: usize) -> &[u8] {
+        let rest = self.lines.as_bytes().get(offset..).unwrap_or_default();
+        memchr::memchr2(b' ', b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or(rest)
     }
 }
 
 impl<'l> Listed<'l> {
-    /// Takes a line apart, if it is one; with the number of its domains.
+    /// Takes a line apart, if it is one; with the number of its domains as they are written.
     fn parse(line: &'l str) -> Option<(Self, usize)> {
         let listed = Self::split(line, 0)?;
         let mut count = 0;
-        for domain in listed.domains() {
-            if domain.is_empty() {
+        for word in listed.words() {
+            if word.is_empty() {
                 return None;
             }
             count += 1;
@@ -108,29 +164,30 @@ impl<'l> Listed<'l> {
 
     /// As [`super::config::VirtualHost::domains`]: at least one.
     pub fn domains(&self) -> impl Iterator<Item = &'l str> + use<'l> {
-        self.domains_with_offsets().map(|(_, domain)| domain)
+        self.words().flat_map(domains_of)
     }
 
-    /// With each, how far it is from the start of the line.
-    pub(crate) fn domains_with_offsets(&self) -> impl Iterator<Item = (usize, &'l str)> + use<'l> {
+    /// The domains as they are written: one that ends in a dot stands for the one without it, too.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &'l str> + use<'l> {
         let mut rest = Some(self.domains);
-        let mut offset = self.name.len() + AFTER_NAME.len();
-        let mut with_dot = None;
-        std::iter::from_fn(move || {
-            if with_dot.is_some() {
-                return with_dot.take();
-            }
-            let (at, word) = (offset, next_word(&mut rest)?);
+        std::iter::from_fn(move || next_word(&mut rest))
+    }
+
+    /// With each, how far it is from the start of the listing.
+    pub(crate) fn words_with_offsets(&self) -> impl Iterator<Item = (usize, &'l str)> + use<'l> {
+        let mut offset = self.start + self.name.len() + AFTER_NAME.len();
+        self.words().map(move |word| {
+            let at = offset;
             offset += word.len() + 1;
-            match word.strip_suffix('.') {
-                None | Some("") => Some((at, word)),
-                Some(without_dot) => {
-                    with_dot = Some((at, word));
-                    Some((at, without_dot))
-                }
-            }
+            (at, word)
         })
     }
+}
+
+/// What a domain as it is written stands for.
+pub(crate) fn domains_of(word: &str) -> impl Iterator<Item = &str> {
+    let without_dot = word.strip_suffix('.').filter(|name| !name.is_empty());
+    without_dot.into_iter().chain([word])
 }
 
 /// Takes the text up to the next space.
@@ -162,7 +219,11 @@ impl<'de> Deserialize<'de> for Listing {
         impl<'de> Visitor<'de> for Lines {
             type Value = Listing;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of virtual hosts")
+                f.write_str("an array of virtual hosts, or `gzip:` and a file of it in base64")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Listing, E> {
+                Listing::from_compressed(text)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Other("another text"), &self))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Listing, A::Error> {
                 let mut listing = Listing::default();
@@ -172,7 +233,7 @@ impl<'de> Deserialize<'de> for Listing {
                 Ok(listing)
             }
         }
-        deserializer.deserialize_seq(Lines)
+        deserializer.deserialize_any(Lines)
     }
 }
 
@@ -194,7 +255,7 @@ impl Visitor<'_> for Line<'_> {
     fn visit_str<E: Error>(self, line: &str) -> Result<(), E> {
         match self.0.push_line(line) {
             true => Ok(()),
-            false => Err(E::invalid_value(serde::de::Unexpected::Str(line), &self)),
+            false => Err(E::invalid_value(Unexpected::Str(line), &self)),
         }
     }
 }
@@ -236,10 +297,52 @@ mod tests {
         assert_eq!(json, r#"["ServiceEntry default/a: a.example.com.","plain: a","x: y: *.b b. b:80"]"#);
         assert_eq!(serde_json::from_str::<Listing>(&json).unwrap(), listing);
         for listed in listing.iter() {
-            for (offset, domain) in listed.domains_with_offsets() {
-                assert_eq!(listing.text(listed.start + offset, domain.len()), Some(domain.as_bytes()));
+            for (offset, word) in listed.words_with_offsets() {
+                assert_eq!(listing.word(offset), word.as_bytes());
+                assert_eq!(listing.around(offset).map(|found| found.name), Some(listed.name));
             }
         }
+    }
+
+    #[test]
+    fn what_is_compressed_comes_out_again() {
+        let many: Vec<String> = (0..1000).map(|number| format!("{number}.example.com.")).collect();
+        let mut listing = Listing::default();
+        for length in [0, 1, 1000] {
+            for host in &many[..length] {
+                assert!(listing.push(host, &[host.trim_end_matches('.').to_owned(), host.clone()]));
+            }
+            let text = listing.compressed().unwrap();
+            let read: Listing = serde_json::from_value(text.as_str().into()).unwrap();
+            assert_eq!(read, listing);
+            assert!(length < 1000 || text.len() < listing.len() / 4, "{} {}", text.len(), listing.len());
+        }
+    }
+
+    #[test]
+    fn what_is_not_compressed_virtual_hosts_is_refused() {
+        let of = |text: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(text).unwrap();
+            encoder.finish().unwrap()
+        };
+        let good = of(b"a: b\n");
+        assert!(Listing::from_compressed(&format!("gzip:{}", base64::encode(&good))).is_some());
+        let changed = |index: usize| {
+            let mut bytes = good.clone();
+            bytes[index] ^= 0xff;
+            bytes
+        };
+        // Its magic number, its text, its checksum, and its length.
+        let broken = [0, 12, good.len() - 8, good.len() - 4, good.len() - 1].map(changed);
+        let others = [of(b"a: b"), of(b"a: b\n\n"), of(b"a\n"), of(b"\xff: b\n"), good[1..].to_vec()];
+        let cut = [0, 3, 10, good.len() - 1].map(|length| good[..length].to_vec());
+        for bytes in broken.into_iter().chain(others).chain(cut) {
+            let text = format!("gzip:{}", base64::encode(&bytes));
+            assert_eq!(Listing::from_compressed(&text), None, "{bytes:?}");
+        }
+        assert_eq!(Listing::from_compressed(&base64::encode(&good)), None);
+        assert_eq!(Listing::from_compressed("gzip:?"), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ struct Twin {
 
 impl OriginalDestinations {
     /// Checks `config`.
+    #[inline(never)]
     pub(crate) fn new(config: BTreeMap<String, config::OriginalDestination>) -> Result<Self, ConfigError> {
         let twin = |(cluster, config): (String, config::OriginalDestination)| {
             let parse = |(index, text): (usize, &String)| {

@@ -26,6 +26,15 @@ impl Config {
     }
 }
 
+/// The forms of [`crate::config::Listing`].
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "its schema alone is of use")]
+pub(crate) enum Listing {
+    Lines(Vec<String>),
+    Compressed(#[schemars(regex(pattern = "^gzip:"))] String),
+}
+
 /// Descriptions come from the documentation of the types, whose links lead nowhere here.
 fn plain_text(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {

@@ -1,5 +1,7 @@
 //! Why a decision came out as it did.
 
+pub use crate::listed_names::Name as VirtualHostName;
+
 /// Receives the steps of a decision, in order. Production passes [`NoTrace`], which
 /// compiles to nothing.
 pub trait Trace {
@@ -23,8 +25,8 @@ pub enum Event<'a> {
     VirtualHost {
         /// The key: lower case, without port.
         host: &'a [u8],
-        /// Name of the virtual host.
-        name: &'a str,
+        /// Its name.
+        name: VirtualHostName<'a>,
     },
     /// No virtual host on this port.
     NoVirtualHost {

@@ -31,6 +31,7 @@ pub(crate) struct Tunnel {
 
 impl Tunnels {
     /// Checks `connect`, which stands at `path`.
+    #[inline(never)]
     pub(crate) fn new(connect: config::Connect, path: &str) -> Result<Self, ConfigError> {
         let http = connect.http.into_iter();
         let http = http.map(|(port, cluster)| (port, cluster, format!("{TUNNEL_ROUTE_PROFILE} http {port}")));

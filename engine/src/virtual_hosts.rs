@@ -3,8 +3,8 @@
 use crate::config::{self, Config, ConfigError, Mode, Refuse};
 use crate::decision::Decision;
 use crate::domains::{Domains, InvalidDomain, VirtualHostId};
-use crate::listed_names::{ListedNames, NotAdded, Place};
-use crate::listing::{Listed, Listing};
+use crate::listed_names::{ListedNames, Listings, Name, Place};
+use crate::listing::{Listed, domains_of};
 use crate::request::Request;
 use crate::route::{Owner, RouteTable, dial};
 use crate::trace::Trace;
@@ -15,7 +15,7 @@ pub(crate) struct VirtualHosts {
     names: Names,
     /// Routes that several share; which, the listing of the same index says.
     shared: Vec<SharedRoutes>,
-    listings: Vec<Listing>,
+    listings: Listings,
     count: usize,
     mode: Mode,
 }
@@ -58,7 +58,7 @@ struct SharedRoutes {
 /// One virtual host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VirtualHost<'t> {
-    pub(crate) name: &'t str,
+    pub(crate) name: Name<'t>,
     /// The first one.
     domain: &'t str,
     routes: Routes<'t>,
@@ -74,6 +74,7 @@ enum Routes<'t> {
 
 impl VirtualHosts {
     /// Takes the virtual hosts out of `config`.
+    #[inline(never)]
     pub(crate) fn take(config: &mut Config) -> Result<Self, ConfigError> {
         let (own, shared) =
             (std::mem::take(&mut config.virtual_hosts), std::mem::take(&mut config.shared_routes));
@@ -88,7 +89,7 @@ impl VirtualHosts {
         let mut hosts = Self {
             names,
             shared: Vec::with_capacity(shared.len()),
-            listings: Vec::with_capacity(shared.len()),
+            listings: Listings::with_capacity(shared.len()),
             count: 0,
             mode: config.mode,
         };
@@ -124,6 +125,7 @@ impl VirtualHosts {
         Ok(())
     }
 
+    #[inline(never)]
     fn add_shared(&mut self, shared: config::SharedRoutes, path: &str) -> Result<(), ConfigError> {
         let table = RouteTable::new(shared.routes.clone(), "", self.mode, path)?;
         if !table.can_be_shared() || shared.refuse.is_some() {
@@ -132,15 +134,15 @@ impl VirtualHosts {
             }
             return Ok(());
         }
-        let config::SharedRoutes { virtual_hosts, ports, routes, unregistered, .. } = shared;
+        let config::SharedRoutes { name_prefix, virtual_hosts, ports, routes, unregistered, .. } = shared;
         // Names are compared with the text of their listing, so it is in its place first.
-        self.listings.push(virtual_hosts);
-        let number = self.listings.len() - 1;
-        for (index, host) in self.listings.get(number).into_iter().flat_map(Listing::iter).enumerate() {
+        let start = self.listings.push(virtual_hosts, name_prefix);
+        let start = start.ok_or_else(|| ConfigError::new(path, "more than 4 GiB of virtual hosts"))?;
+        for (index, host) in self.listings.iter(start).enumerate() {
             let first = host.domains().next().unwrap_or_default();
             let listed = match table.dials_own_host() && !dial::can_be_dialled(first) {
                 true => Err(dial::NOT_DIALABLE.to_owned()),
-                false => self.names.list(host, number, &ports, &self.listings),
+                false => self.names.list(host, start, &ports, &self.listings),
             };
             listed.map_err(|fault| ConfigError::new(format!("{path}.virtualHosts[{index}]"), fault))?;
             self.count += 1;
@@ -169,10 +171,10 @@ impl VirtualHosts {
                 },
             },
         };
-        let listed = place.listed(&self.listings)?;
-        let shared = self.shared.get(place.listing())?;
+        let (index, name, listed) = self.listings.listed(place)?;
+        let shared = self.shared.get(index)?;
         Some(VirtualHost {
-            name: listed.name,
+            name,
             domain: listed.domains().next()?,
             routes: Routes::Shared(shared),
             refuse: None,
@@ -189,7 +191,7 @@ impl VirtualHosts {
 
 impl Names {
     /// Names the last virtual host.
-    fn insert(&mut self, domain: &str, ports: &[u16], listings: &[Listing]) -> Result<(), String> {
+    fn insert(&mut self, domain: &str, ports: &[u16], listings: &Listings) -> Result<(), String> {
         let id = self.hosts.len().saturating_sub(1);
         let listed = ports.is_empty().then(|| self.listed.find(domain.as_bytes(), listings)).flatten();
         if let Some(other) = listed {
@@ -206,47 +208,46 @@ impl Names {
         })
     }
 
-    /// Names a virtual host of the listing with that number.
+    /// Names a virtual host of the listing that begins at `start`.
     fn list(
         &mut self,
         host: Listed<'_>,
-        listing: usize,
+        start: Place,
         ports: &[u16],
-        listings: &[Listing],
+        listings: &Listings,
     ) -> Result<(), String> {
-        let place = Place::new(listing, host.start).ok_or("more than can be counted")?;
         let mut is_host = false;
-        for (offset, domain) in host.domains_with_offsets() {
-            let is_for_all_ports = ports.is_empty() && self.domains.on_any_port(domain.as_bytes()).is_none();
-            if is_for_all_ports && is_name(domain) {
-                match self.listed.add(domain, place, offset, listings) {
-                    Ok(()) => continue,
-                    Err(NotAdded::Taken(other)) => {
-                        return Err(format!("`{domain}` belongs to `{}`", name_of(other, listings)));
-                    }
-                    Err(NotAdded::TooLong) => {}
-                }
+        for (offset, word) in host.words_with_offsets() {
+            let place = start.plus(offset);
+            let is_new = |domain: &str| self.domains.on_any_port(domain.as_bytes()).is_none();
+            if ports.is_empty() && is_name(word) && domains_of(word).all(is_new) {
+                let added = self.listed.add(place, listings);
+                let first = domains_of(word).next().unwrap_or_default();
+                added.map_err(|other| format!("`{first}` belongs to `{}`", name_of(other, listings)))?;
+                continue;
             }
             if !is_host {
                 self.hosts.push(Host::Listed(place));
                 is_host = true;
             }
-            self.insert(domain, ports, listings)?;
+            for domain in domains_of(word) {
+                self.insert(domain, ports, listings)?;
+            }
         }
         Ok(())
     }
 
-    fn name<'n>(&'n self, id: VirtualHostId, listings: &'n [Listing]) -> &'n str {
+    fn name<'n>(&'n self, id: VirtualHostId, listings: &'n Listings) -> Name<'n> {
         match self.hosts.get(id) {
-            Some(Host::Own(own)) => &own.name,
+            Some(Host::Own(own)) => own.name.as_str().into(),
             Some(Host::Listed(place)) => name_of(*place, listings),
-            None => "",
+            None => "".into(),
         }
     }
 }
 
-fn name_of(place: Place, listings: &[Listing]) -> &str {
-    place.listed(listings).map_or("", |listed| listed.name)
+fn name_of(place: Place, listings: &Listings) -> Name<'_> {
+    listings.listed(place).map_or("".into(), |(_, name, _)| name)
 }
 
 /// Whether it is lower-case and has no `*`.
@@ -258,7 +259,7 @@ impl OwnHost {
     fn as_one(&self) -> VirtualHost<'_> {
         let Self { name, domain, routes, refuse, unregistered } = self;
         let (refuse, unregistered) = (*refuse, *unregistered);
-        VirtualHost { name, domain, routes: Routes::Own(routes), refuse, unregistered }
+        VirtualHost { name: name.as_str().into(), domain, routes: Routes::Own(routes), refuse, unregistered }
     }
 }
 

@@ -82,6 +82,7 @@ impl RootContext for Root {
     }
 }
 
+#[inline(never)]
 fn load() -> Result<Loaded, String> {
     let json =
         host::plugin_configuration().map_err(|status| format!("Envoy did not hand it over: {status}"))?;

@@ -22,6 +22,8 @@ pub(super) fn bootstrap(plan: &Plan, options: &Options) -> anyhow::Result<Value>
         // Extension config discovery wants both.
         "node": {"id": NODE, "cluster": NODE},
         "stats_config": stats_config(),
+        // Most statistics of a cluster, about 20 KB, when it is first used; as Istio has it.
+        "deferred_stat_options": {"enable_deferred_creation_stats": true},
         "overload_manager": overload_manager(envoy.max_connections),
     });
     let (key, resources) = if envoy.dynamic_resources {

@@ -1,7 +1,7 @@
 //! The file from which Envoy discovers the filter and its config. A bad update of it leaves
 //! Envoy with what it had, where a bad filter in the bootstrap would end it.
 
-use portolan_engine::config::Config;
+use portolan_engine::config::{Config, Listing};
 use serde_json::{Value, json};
 
 use crate::emit::{capabilities, discovery, type_url};
@@ -35,7 +35,7 @@ fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {
             // A string: of any other type the filter would get the protobuf encoding.
             "configuration": {
                 "@type": type_url("google.protobuf.StringValue"),
-                "value": serde_json::to_string(config)?,
+                "value": text(config)?,
             },
         },
     });
@@ -43,6 +43,24 @@ fn wasm(config: &Config, options: &Options) -> anyhow::Result<Value> {
         filter["config"]["capability_restriction_config"] = capabilities::restriction();
     }
     Ok(filter)
+}
+
+/// From how many bytes of virtual hosts without rules on these are compressed, about 20 000. Envoy keeps
+/// three copies of the text, and has had others by the time it is ready. Fewer load sooner as they are.
+const LONG: usize = 1024 * 1024;
+
+/// The config as JSON.
+fn text(config: &Config) -> anyhow::Result<String> {
+    let listings = || config.shared_routes.iter().map(|shared| &shared.virtual_hosts);
+    if listings().map(Listing::len).sum::<usize>() < LONG {
+        return Ok(serde_json::to_string(config)?);
+    }
+    let mut json = serde_json::to_value(config)?;
+    let groups = json.get_mut("sharedRoutes").and_then(Value::as_array_mut).into_iter().flatten();
+    for (group, listing) in groups.zip(listings()) {
+        group["virtualHosts"] = listing.compressed()?.into();
+    }
+    Ok(serde_json::to_string(&json)?)
 }
 
 /// Type of the filter's configuration.

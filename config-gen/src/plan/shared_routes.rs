@@ -13,13 +13,16 @@ pub fn share_routes(config: Config) -> Config {
     let mut known: HashMap<String, usize> = HashMap::new();
     for host in config.virtual_hosts {
         let mut listing = Listing::default();
-        if !listing.push(&host.name, &host.domains) {
+        // Of `ServiceEntry default/a` what names the kind and the namespace.
+        let (prefix, name) = host.name.split_at(host.name.rfind('/').map_or(0, |slash| slash + 1));
+        let (name_prefix, name) = (prefix.to_owned(), name.to_owned());
+        if !listing.push(&name, &host.domains) {
             virtual_hosts.push(host);
             continue;
         }
-        let VirtualHost { name, domains, ports, routes, refuse, unregistered } = host;
-        let mut group =
-            SharedRoutes { virtual_hosts: Listing::default(), ports, routes, refuse, unregistered };
+        let VirtualHost { name: _, domains, ports, routes, refuse, unregistered } = host;
+        let virtual_hosts = Listing::default();
+        let mut group = SharedRoutes { name_prefix, virtual_hosts, ports, routes, refuse, unregistered };
         let at = *known.entry(format!("{group:?}")).or_insert(groups.len());
         match groups.get_mut(at) {
             Some(known) => {

@@ -97,6 +97,7 @@ impl Target {
 
 impl Action {
     /// Checks and compiles `action`, which stands at `path`; `name` is virtual host and route.
+    #[inline(never)]
     pub(crate) fn new(
         action: config::RouteAction,
         name: &str,
@@ -210,6 +211,7 @@ impl Action {
 }
 
 impl ForwardAction {
+    #[inline(never)]
     fn new(action: config::RouteAction, name: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
         let (target, action) = target(action, mode, path)?;
         let config::RouteAction { route_profile, rewrite, timeout_ms, retries, fault, cors, .. } = action;
@@ -357,6 +359,7 @@ impl ForwardAction {
 }
 
 /// Takes out of `action` where requests go.
+#[inline(never)]
 fn target(
     mut action: config::RouteAction,
     mode: Mode,

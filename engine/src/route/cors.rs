@@ -36,6 +36,7 @@ pub(crate) enum Verdict<'t> {
 }
 
 impl Cors {
+    #[inline(never)]
     pub(crate) fn new(cors: config::Cors, path: &str) -> Result<Self, ConfigError> {
         let origins = cors.allow_origins.into_iter().enumerate();
         let origins = origins

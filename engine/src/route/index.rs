@@ -147,6 +147,7 @@ thread_local! {
 
 impl Index {
     /// The places of `routes`, which are given in order.
+    #[inline(never)]
     pub(super) fn new<'a>(routes: impl Iterator<Item = &'a mut RouteMatcher>) -> Self {
         let mut parsed = Vec::new();
         let routes: Vec<&RouteMatcher> = routes
@@ -429,6 +430,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A place for `routes`, all of which the same paths lead to.
+    #[inline(never)]
     fn place(&mut self, mut routes: Vec<u32>) -> Place {
         // What comes after a route without further conditions is never chosen.
         if let Some(last) =
@@ -502,6 +504,7 @@ impl<'a> Builder<'a> {
         by_text
     }
 
+    #[inline(never)]
     fn group(
         &mut self,
         by_key: HashMap<Key<'_>, Vec<u32>>,

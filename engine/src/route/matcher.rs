@@ -38,6 +38,7 @@ pub(super) enum StringMatcher {
 
 impl RouteMatcher {
     /// Checks and compiles `matcher`, which stands at `path`.
+    #[inline(never)]
     pub(crate) fn new(matcher: config::RouteMatch, path: &str) -> Result<Self, ConfigError> {
         let single = |value: Option<StringMatch>, field: &str| {
             value.map(|value| StringMatcher::new(value, &format!("{path}.{field}"))).transpose()

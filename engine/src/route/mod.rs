@@ -115,6 +115,7 @@ impl RouteTable {
 }
 
 impl Route {
+    #[inline(never)]
     fn new(route: config::Route, host: &str, mode: Mode, path: &str) -> Result<Self, ConfigError> {
         let matcher = RouteMatcher::new(route.matcher, &format!("{path}.match"))?;
         let action =

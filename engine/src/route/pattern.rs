@@ -102,6 +102,7 @@ impl InvalidPattern {
 
 /// Compiles `pattern`, which may match anywhere and whose groups are asked for. The same is
 /// accepted, apart from what the compiler for groups doesn't know (`\\C`, `\\Q...\\E`).
+#[inline(never)]
 pub(super) fn compile_with_groups(pattern: &str) -> Result<PikeVM, InvalidPattern> {
     Parsed::new(pattern)?;
     PikeVM::builder()

@@ -59,6 +59,7 @@ enum Part {
 impl PathSubstitution {
     /// Compiles both parts. In `replacement`, `\0` to `\9` stand for groups and `\\` for a
     /// backslash; RE2 knows nothing else.
+    #[inline(never)]
     pub fn new(pattern: &str, replacement: &str) -> Result<Self, InvalidPattern> {
         let pattern = pattern::compile_with_groups(pattern)?;
         let groups = pattern.get_nfa().group_info().group_len(PatternID::ZERO).saturating_sub(1);

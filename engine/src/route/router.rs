@@ -18,6 +18,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
+    #[inline(never)]
     pub(crate) fn new(
         timeout: Option<u64>,
         retries: Option<config::Retries>,

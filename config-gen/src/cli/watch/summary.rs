@@ -63,11 +63,14 @@ fn contents(files: &Files) -> BTreeMap<String, String> {
             found.entry(name.clone()).or_default().push_str(&text);
         }
         for group in config.shared_routes {
-            let SharedRoutes { virtual_hosts, ports, routes, refuse, .. } = &group;
+            let SharedRoutes { name_prefix, virtual_hosts, ports, routes, refuse, .. } = &group;
             let common = format!(" {ports:?} {routes:?} {refuse:?}");
             for host in virtual_hosts.iter() {
                 let domains: Vec<&str> = host.domains().collect();
-                found.entry(host.name.to_owned()).or_default().push_str(&format!("{domains:?}{common}"));
+                found
+                    .entry(format!("{name_prefix}{}", host.name))
+                    .or_default()
+                    .push_str(&format!("{domains:?}{common}"));
             }
         }
     }
