@@ -5,6 +5,7 @@
 //! returns the status. Signatures are those of Proxy-Wasm ABI 0.2.1.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -294,7 +295,7 @@ fn serialize(headers: &[(&str, Cow<'_, [u8]>)]) -> Vec<u8> {
 pub(crate) struct Counter(u32);
 
 impl Counter {
-    /// Defines the counter, or finds it: ids belong to a VM, values to the process.
+    /// Defines the counter, or finds it: values belong to the process.
     pub(crate) fn define(name: &str) -> Result<Self, Status> {
         define_metric(COUNTER, name).map(Self)
     }
@@ -313,11 +314,27 @@ pub(crate) fn set_gauge(name: &str, value: u64) -> Result<(), Status> {
     Status::check(unsafe { proxy_record_metric(id, value) })
 }
 
+thread_local! {
+    /// Ids of metrics by name. Envoy gives another one for each definition, and keeps it as long as the VM lives.
+    static METRICS: Cell<Vec<(String, u32)>> = const { Cell::new(Vec::new()) };
+}
+
 fn define_metric(kind: u32, name: &str) -> Result<u32, Status> {
-    let mut id = 0;
-    // SAFETY: the name is a live string, and the id has a valid place.
-    Status::check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
-    Ok(id)
+    let mut known = METRICS.take();
+    let found = match known.iter().find(|(known, _)| known == name) {
+        Some((_, id)) => Ok(*id),
+        None => {
+            let mut id = 0;
+            // SAFETY: the name is a live string, and the id has a valid place.
+            let defined = unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) };
+            Status::check(defined).map(|()| {
+                known.push((name.to_owned(), id));
+                id
+            })
+        }
+    };
+    METRICS.set(known);
+    found
 }
 
 /// Calls one of Envoy's foreign functions and drops what it returns.
