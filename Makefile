@@ -24,7 +24,8 @@ demo: system envoy wasm ## Run both examples in a real Envoy and show the answer
 .PHONY: test
 test: tools wasm control ## Run all tests, those in a real Envoy too (installs what is missing)
 	cargo build --locked
-	cargo test --locked --no-fail-fast --workspace --exclude portolan-filter --exclude portolan-e2e
+	cargo test --locked --no-fail-fast --workspace --exclude portolan-filter --exclude portolan-e2e \
+		--features portolan-fuzz/libfuzzer
 	cargo test --locked --no-fail-fast -p portolan-e2e
 	@tools/control.sh test
 

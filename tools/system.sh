@@ -40,8 +40,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 # Only tests need them: of the transparent way in, where they may make networks, and of TCP, for which
-# the package with the server of that name would start a service.
+# the package with the server of that name would start a service. And C++ for libFuzzer.
 programs=()
+have c++ || programs+=(g++)
 have ip || [ -x /sbin/ip ] || programs+=(iproute2)
 have nft || [ -x /usr/sbin/nft ] || programs+=(nftables)
 have redis-check-rdb || programs+=(redis-tools)

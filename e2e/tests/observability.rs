@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use portolan_e2e::raw::{self, Head};
-use portolan_e2e::{each_version, tls_client};
+use portolan_e2e::{Setup, each_version, tls_client};
 use portolan_engine::Reason;
 use world::World;
 
@@ -92,17 +92,21 @@ fn the_page_says_which_config_is_in_force() -> Result<()> {
 #[test]
 fn statistics_of_many_clusters_can_be_one() -> Result<()> {
     each_version(|version| {
-        let world = World::start(version, |setup| setup.option("--cluster-stats", "together"))?;
-        world.get("a.example.com", "/a", &[])?;
-        world.get("elsewhere.example.com", "/", &[])?;
-        world.get("dead.example.com", "/", &[])?;
-        let page = world.page()?;
+        // Most statistics of a cluster are there when it has been used.
+        let page_of_used = |change: fn(Setup) -> Setup| {
+            let world = World::start(version, change)?;
+            world.get("a.example.com", "/a", &[])?;
+            world.get("elsewhere.example.com", "/", &[])?;
+            world.get("dead.example.com", "/", &[])?;
+            world.page()
+        };
+        let page = page_of_used(|setup| setup.option("--cluster-stats", "together"))?;
         let cluster = [("envoy_cluster_name", "outbound")];
         // Two tries more for a connection that fails (DEF-06).
         assert_eq!(page.value("envoy_cluster_upstream_cx_connect_fail", &cluster), Some(3.0));
         assert_eq!(page.value("envoy_cluster_upstream_rq_retry", &cluster), Some(2.0));
         assert_eq!(page.value("envoy_cluster_upstream_rq_total", &cluster), Some(2.0), "of two hosts");
-        let separate = World::start(version, |setup| setup)?.page()?.series();
+        let separate = page_of_used(|setup| setup)?.series();
         ensure!(page.series() < separate, "{} series, and {separate} with each by itself", page.series());
         Ok(())
     })
@@ -179,7 +183,9 @@ fn what_is_made_for_the_page_has_its_names() -> Result<()> {
         let page = world.page()?;
         let refusing = World::start(version, |setup| setup)?;
         let _ = tls_client::request(refusing.portolan.tls()?, "nobody.example.com", b"x");
-        let pages = [page, refusing.page()?];
+        let guarded =
+            World::start(version, |setup| setup.guarded().option("--outbound-policy", "allow-any"))?;
+        let pages = [page, refusing.page()?, guarded.page()?];
         names::check_dashboard("deploy/grafana/portolan.json", &pages)?;
         names::check_rules("deploy/prometheus/portolan.rules.yml", &pages)?;
         names::check_document("docs/observability.md", &pages)
