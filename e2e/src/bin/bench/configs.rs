@@ -106,16 +106,19 @@ impl<'a> Configs<'a> {
     }
 }
 
-/// What `config-gen` writes where the destinations, found by that DNS server, share a cluster.
+/// What `config-gen` writes where the destinations, found by that DNS server, share a cluster; with these
+/// addresses for the guard to let through, or else without a guard.
 pub(crate) fn generate_shared(
     scratch: &Scratch,
     workload: &Workload,
     port: u16,
     dns: SocketAddr,
+    guard: &[&str],
 ) -> Result<PathBuf> {
     let dns = dns.to_string();
-    let options = ["--clusters", "shared", "--dns-resolver", &dns];
-    generate_with(scratch, "shared", &workload.yaml_shared, port, &options)
+    let options = [&["--clusters", "shared", "--dns-resolver", &dns], guard].concat();
+    let name = if guard.is_empty() { "shared" } else { "guarded" };
+    generate_with(scratch, name, &workload.yaml_shared, port, &options)
 }
 
 /// Runs `config-gen` on `yaml` in `scratch`, for an upstream at `port`. Returns the folder `name` with
@@ -145,11 +148,6 @@ pub(crate) fn generate_with(
         "80=127.0.0.1:0".as_ref(),
         "--admin".as_ref(),
         "127.0.0.1:0".as_ref(),
-        // Nothing is private here: the filters that look at addresses aren't measured.
-        "--allow-upstream".as_ref(),
-        "0.0.0.0/0".as_ref(),
-        "--allow-upstream".as_ref(),
-        "::/0".as_ref(),
         "--upstream-port".as_ref(),
         upstream_port.as_ref(),
         // All rows without: writing them would be much of what is measured.
@@ -159,6 +157,11 @@ pub(crate) fn generate_with(
         module.as_os_str(),
     ];
     arguments.extend(options.iter().map(AsRef::<std::ffi::OsStr>::as_ref));
+    if !options.contains(&"--allow-upstream") {
+        // Nothing is private: the filters that look at addresses aren't measured.
+        arguments
+            .extend(["--allow-upstream", "0.0.0.0/0", "--allow-upstream", "::/0"].map(std::ffi::OsStr::new));
+    }
     let finished = config_gen(arguments)?;
     ensure!(finished.success(), "config-gen generate failed: {finished}");
     Ok(output)

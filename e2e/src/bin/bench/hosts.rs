@@ -6,6 +6,7 @@
 //! | `Envoy's own routes` | a virtual host for each host; authority and path are rewritten |
 //! | `our filter` | what `config-gen` writes for the same hosts and rewrites |
 //! | `our filter, shared cluster` | the same, with destinations that share a cluster |
+//! | `our filter, shared and guarded` | the same, with all private addresses refused but those of the upstream |
 //! | `Lua filter` | a script with the same rewrites in a table |
 //!
 //! All Envoys run side by side, and a round goes back and forth over them in slices of its requests
@@ -84,7 +85,9 @@ fn measure_hosts(hosts: usize, options: &Options, cores: &Cores, machine: &Machi
     let workload = Workload::new(hosts, options.rules, address);
     eprintln!("bench: {hosts} hosts, Envoy {}: starting the Envoys", machine.envoy);
     let configs = Configs::generate(&scratch, &workload, port)?;
-    let shared = configs::generate_shared(&scratch, &workload, port, dns.addr())?;
+    let shared = configs::generate_shared(&scratch, &workload, port, dns.addr(), &[])?;
+    let guard = ["--allow-upstream", "127.0.0.0/8"];
+    let guarded = configs::generate_shared(&scratch, &workload, port, dns.addr(), &guard)?;
     let rows = cores.on_envoys(|| {
         // The first that starts is the one whose configuration the others are made from.
         let ours = Row::start(Kind::OurFilter, &machine.binary, &configs.ours)?;
@@ -94,6 +97,7 @@ fn measure_hosts(hosts: usize, options: &Options, cores: &Cores, machine: &Machi
             Row::start(Kind::OwnRoutes, &machine.binary, &derived.own_routes)?,
             ours,
             Row::start(Kind::OursShared, &machine.binary, &shared.join("envoy.yaml"))?,
+            Row::start(Kind::OursGuarded, &machine.binary, &guarded.join("envoy.yaml"))?,
         ];
         if hosts <= MOST_OF_LUA && options.rules == 1 {
             rows.push(Row::start(Kind::Lua, &machine.binary, &configs.lua(&rows[2].envoy, &workload)?)?);

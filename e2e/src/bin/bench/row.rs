@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     OurFilter,
     /// On a shared cluster.
     OursShared,
+    /// The same with the guard of private addresses.
+    OursGuarded,
     Lua,
 }
 
@@ -53,6 +55,7 @@ impl fmt::Display for Kind {
             Self::OwnRoutes => "Envoy's own routes",
             Self::OurFilter => "our filter",
             Self::OursShared => "our filter, shared cluster",
+            Self::OursGuarded => "our filter, shared and guarded",
             Self::Lua => "Lua filter",
         })
     }
