@@ -100,7 +100,8 @@ impl Listing {
         }
         let mut lines = Vec::with_capacity(length as usize);
         GzDecoder::new(file.as_slice()).take(u64::from(length) + 1).read_to_end(&mut lines).ok()?;
-        let lines = String::from_utf8(lines).ok()?;
+        // All of it, and so up to its checksum.
+        let lines = String::from_utf8(lines).ok().filter(|lines| lines.len() == length as usize)?;
         let mut domains = 0;
         for line in lines.split_terminator('\n') {
             domains += Listed::parse(line)?.1;
@@ -337,7 +338,9 @@ mod tests {
         let broken = [0, 12, good.len() - 8, good.len() - 4, good.len() - 1].map(changed);
         let others = [of(b"a: b"), of(b"a: b\n\n"), of(b"a\n"), of(b"\xff: b\n"), good[1..].to_vec()];
         let cut = [0, 3, 10, good.len() - 1].map(|length| good[..length].to_vec());
-        for bytes in broken.into_iter().chain(others).chain(cut) {
+        // What follows the file would be its length.
+        let followed = [of(b"a: b\nc: d\n"), 4_u32.to_le_bytes().to_vec()].concat();
+        for bytes in broken.into_iter().chain(others).chain(cut).chain([followed]) {
             let text = format!("gzip:{}", base64::encode(&bytes));
             assert_eq!(Listing::from_compressed(&text), None, "{bytes:?}");
         }
