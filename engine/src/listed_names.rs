@@ -10,7 +10,7 @@ use hashbrown::hash_table::Entry;
 use crate::listing::{Listed, Listing};
 
 /// All listings, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listings {
     /// Each with what its names begin with.
     listings: Vec<(Listing, String)>,
