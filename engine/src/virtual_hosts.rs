@@ -250,9 +250,9 @@ fn name_of(place: Place, listings: &Listings) -> Name<'_> {
     listings.listed(place).map_or("".into(), |(_, name, _)| name)
 }
 
-/// Whether it is lower-case and has no `*`.
+/// Whether it is lower-case, has no `*`, and at most the one dot at its end that an entry stands for.
 fn is_name(domain: &str) -> bool {
-    !domain.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase())
+    !domain.ends_with("..") && !domain.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase())
 }
 
 impl OwnHost {
@@ -368,6 +368,19 @@ mod tests {
             config(r#","more: a.b""#).unwrap_err().to_string(),
             "sharedRoutes[1].virtualHosts[1]: `a.b` belongs to `ported` on port 80"
         );
+    }
+
+    #[test]
+    fn one_dot_at_the_end_is_optional_and_no_more() {
+        let routes = r#""routes":[{"name":"r","route":{"cluster":"c"}}]"#;
+        let json = format!(
+            r#"{{"version":1,"sharedRoutes":[{{"virtualHosts":["A: a..","B: b.","C: c"],{routes}}}]}}"#
+        );
+        let config = Config::from_json(json.as_bytes()).unwrap();
+        let is_known = |host: &&str| decisions(config.clone(), &[host])[0].contains("Some(\"c\")");
+        let hosts = ["a", "a.", "a..", "b", "b.", "b..", "c", "c.", "."];
+        let known: Vec<&str> = hosts.into_iter().filter(is_known).collect();
+        assert_eq!(known, ["a.", "a..", "b", "b.", "c"]);
     }
 
     #[test]
