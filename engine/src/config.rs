@@ -166,8 +166,8 @@ impl SharedRoutes {
     /// The same at full length.
     pub fn virtual_hosts(&self) -> impl Iterator<Item = VirtualHost> {
         self.virtual_hosts.iter().map(|listed| VirtualHost {
-            name: format!("{}{}", self.name_prefix, listed.name),
-            domains: listed.domains().map(str::to_owned).collect(),
+            name: format!("{}{}", self.name_prefix, listed.name()),
+            domains: listed.domains().map(|domain| domain.to_string()).collect(),
             ports: self.ports.clone(),
             routes: self.routes.clone(),
             refuse: self.refuse,

@@ -49,6 +49,8 @@ mod listed_names;
 mod listener_port;
 mod listing;
 mod original_destination;
+mod packing;
+mod pieces;
 mod refusal;
 mod request;
 mod route;

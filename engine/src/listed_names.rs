@@ -1,6 +1,5 @@
 //! Which of the listed virtual hosts has a name. An entry is four bytes, besides the name in its listing.
 
-use std::fmt;
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
@@ -8,6 +7,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::listing::{Listed, Listing};
+use crate::pieces::Pieces;
 
 /// All listings, one after the other.
 #[derive(Debug)]
@@ -43,11 +43,12 @@ impl Listings {
         self.listing(start).into_iter().flat_map(|(_, (listing, _), _)| listing.iter())
     }
 
-    /// The virtual host on whose line that is, its name, and the index of its listing.
-    pub(crate) fn listed(&self, place: Place) -> Option<(usize, Name<'_>, Listed<'_>)> {
+    /// The virtual host whose domain begins there, its name, and the index of its listing.
+    pub(crate) fn listed(&self, place: Place) -> Option<(usize, Pieces<'_>, Listed<'_>)> {
         let (index, (listing, prefix), offset) = self.listing(place)?;
-        let listed = listing.around(offset)?;
-        Some((index, Name { prefix, rest: listed.name }, listed))
+        let (listed, _) = listing.with_domain(offset)?;
+        let Pieces([beginning, name, ..]) = listed.name();
+        Some((index, Pieces([prefix, beginning, name, ""]), listed))
     }
 
     /// The listing in which that is, with its index, and where.
@@ -58,29 +59,9 @@ impl Listings {
     }
 
     /// The domain that begins there, as it is written.
-    fn domain(&self, place: Place) -> &[u8] {
-        self.listing(place).map_or(&[], |(_, (listing, _), offset)| listing.word(offset))
-    }
-}
-
-/// Name of a virtual host: [`super::config::VirtualHost::name`]. Of some the virtual hosts of a group have the
-/// beginning in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name<'n> {
-    prefix: &'n str,
-    rest: &'n str,
-}
-
-impl<'n> From<&'n str> for Name<'n> {
-    fn from(rest: &'n str) -> Self {
-        Self { prefix: "", rest }
-    }
-}
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.prefix)?;
-        f.write_str(self.rest)
+    fn domain(&self, place: Place) -> Pieces<'_> {
+        let found = self.listing(place).and_then(|(_, (listing, _), offset)| listing.with_domain(offset));
+        found.map_or(Pieces::default(), |(_, domain)| domain)
     }
 }
 
@@ -109,16 +90,19 @@ impl ListedNames {
         }
         let has_name = |place: &Place| {
             let domain = listings.domain(*place);
-            domain == name || domain.strip_suffix(b".") == Some(name)
+            domain.is(name) || domain.without_dot().is_some_and(|domain| domain.is(name))
         };
         self.0.find(hash(name), has_name).copied()
     }
 
-    /// Adds the domain that begins at `place`, unless another virtual host has it: then where that is.
-    pub(crate) fn add(&mut self, place: Place, listings: &Listings) -> Result<(), Place> {
-        let domain = listings.domain(place);
-        let is_same = |known: &Place| without_dot(listings.domain(*known)) == without_dot(domain);
-        match self.0.entry(hash(domain), is_same, |known| hash(listings.domain(*known))) {
+    /// Adds `domain`, which begins at `place`, unless another virtual host has it: then where that is.
+    pub(crate) fn add(&mut self, domain: &str, place: Place, listings: &Listings) -> Result<(), Place> {
+        let is_same = |known: &Place| {
+            let known = listings.domain(*known);
+            known.without_dot().unwrap_or(known).is(without_dot(domain.as_bytes()))
+        };
+        let hash_of = |known: &Place| hash(listings.domain(*known).text().as_bytes());
+        match self.0.entry(hash(domain.as_bytes()), is_same, hash_of) {
             Entry::Occupied(known) => Err(*known.get()),
             Entry::Vacant(free) => {
                 free.insert(place);

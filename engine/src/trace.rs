@@ -1,6 +1,6 @@
 //! Why a decision came out as it did.
 
-pub use crate::listed_names::Name as VirtualHostName;
+pub use crate::pieces::Pieces as VirtualHostName;
 
 /// Receives the steps of a decision, in order. Production passes [`NoTrace`], which
 /// compiles to nothing.

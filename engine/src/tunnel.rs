@@ -4,6 +4,7 @@ use crate::config::{self, ConfigError, TUNNEL_ROUTE_PROFILE};
 use crate::decision::{Decision, Forward, Inspected, LocalReply};
 use crate::domains::{Domains, InvalidDomain};
 use crate::host;
+use crate::pieces::Pieces;
 use crate::refusal::Reason;
 use crate::request::Request;
 use crate::route::dial::Dial;
@@ -119,7 +120,7 @@ impl Tunnel {
         let mut dial = None;
         if let Some(rule) = &self.dial {
             // It always has a host.
-            dial = rule.apply(request.authority, "");
+            dial = rule.apply(request.authority, Pieces::default());
             if dial.is_none() {
                 return Decision::Respond(LocalReply::refuse(
                     Reason::HostNotBelowWildcard,

@@ -3,8 +3,9 @@
 use crate::config::{self, Config, ConfigError, Mode, Refuse};
 use crate::decision::Decision;
 use crate::domains::{Domains, InvalidDomain, VirtualHostId};
-use crate::listed_names::{ListedNames, Listings, Name, Place};
+use crate::listed_names::{ListedNames, Listings, Place};
 use crate::listing::{Listed, domains_of};
+use crate::pieces::Pieces;
 use crate::request::Request;
 use crate::route::{Owner, RouteTable, dial};
 use crate::trace::Trace;
@@ -58,9 +59,9 @@ struct SharedRoutes {
 /// One virtual host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VirtualHost<'t> {
-    pub(crate) name: Name<'t>,
+    pub(crate) name: Pieces<'t>,
     /// The first one.
-    domain: &'t str,
+    domain: Pieces<'t>,
     routes: Routes<'t>,
     pub(crate) refuse: Option<Refuse>,
     pub(crate) unregistered: bool,
@@ -140,7 +141,7 @@ impl VirtualHosts {
         let start = start.ok_or_else(|| ConfigError::new(path, "more than 4 GiB of virtual hosts"))?;
         for (index, host) in self.listings.iter(start).enumerate() {
             let first = host.domains().next().unwrap_or_default();
-            let listed = match table.dials_own_host() && !dial::can_be_dialled(first) {
+            let listed = match table.dials_own_host() && !dial::can_be_dialled(&first.text()) {
                 true => Err(dial::NOT_DIALABLE.to_owned()),
                 false => self.names.list(host, start, &ports, &self.listings),
             };
@@ -217,13 +218,15 @@ impl Names {
         listings: &Listings,
     ) -> Result<(), String> {
         let mut is_host = false;
-        for (offset, word) in host.words_with_offsets() {
+        for (offset, word) in host.words() {
             let place = start.plus(offset);
             let is_new = |domain: &str| self.domains.on_any_port(domain.as_bytes()).is_none();
-            if ports.is_empty() && is_name(word) && domains_of(word).all(is_new) {
-                let added = self.listed.add(place, listings);
-                let first = domains_of(word).next().unwrap_or_default();
-                added.map_err(|other| format!("`{first}` belongs to `{}`", name_of(other, listings)))?;
+            let text = word.text();
+            let without_dot = text.strip_suffix('.').unwrap_or(&text);
+            if ports.is_empty() && is_name(&text) && is_new(&text) && is_new(without_dot) {
+                let added = self.listed.add(without_dot, place, listings);
+                added
+                    .map_err(|other| format!("`{without_dot}` belongs to `{}`", name_of(other, listings)))?;
                 continue;
             }
             if !is_host {
@@ -231,13 +234,13 @@ impl Names {
                 is_host = true;
             }
             for domain in domains_of(word) {
-                self.insert(domain, ports, listings)?;
+                self.insert(&domain.text(), ports, listings)?;
             }
         }
         Ok(())
     }
 
-    fn name<'n>(&'n self, id: VirtualHostId, listings: &'n Listings) -> Name<'n> {
+    fn name<'n>(&'n self, id: VirtualHostId, listings: &'n Listings) -> Pieces<'n> {
         match self.hosts.get(id) {
             Some(Host::Own(own)) => own.name.as_str().into(),
             Some(Host::Listed(place)) => name_of(*place, listings),
@@ -246,7 +249,7 @@ impl Names {
     }
 }
 
-fn name_of(place: Place, listings: &Listings) -> Name<'_> {
+fn name_of(place: Place, listings: &Listings) -> Pieces<'_> {
     listings.listed(place).map_or("".into(), |(_, name, _)| name)
 }
 
@@ -259,7 +262,13 @@ impl OwnHost {
     fn as_one(&self) -> VirtualHost<'_> {
         let Self { name, domain, routes, refuse, unregistered } = self;
         let (refuse, unregistered) = (*refuse, *unregistered);
-        VirtualHost { name: name.as_str().into(), domain, routes: Routes::Own(routes), refuse, unregistered }
+        VirtualHost {
+            name: name.as_str().into(),
+            domain: (&**domain).into(),
+            routes: Routes::Own(routes),
+            refuse,
+            unregistered,
+        }
     }
 }
 
@@ -320,8 +329,14 @@ mod tests {
             let mut own = shared.clone();
             own.virtual_hosts = own.shared_routes.iter().flat_map(SharedRoutes::virtual_hosts).collect();
             own.shared_routes.clear();
+            let mut packed = shared.clone();
+            for group in &mut packed.shared_routes {
+                let text = group.virtual_hosts.compressed().unwrap();
+                group.virtual_hosts = serde_json::from_value(text.into()).unwrap();
+            }
             let hosts = ["a", "A.:80", "b", "x.c", "c", "d"];
             let decided = decisions(shared, &hosts);
+            assert_eq!(decided, decisions(packed, &hosts));
             assert_eq!(decided, decisions(own, &hosts));
             assert!(decided[0] != decided[2] || routes.contains("refuse"), "{decided:?}");
         }
@@ -390,8 +405,9 @@ mod tests {
             let mut config = config(routes);
             let mut listing = Listing::default();
             for listed in config.shared_routes[0].virtual_hosts.iter() {
-                let domains: Vec<String> = listed.domains().map(|domain| domain.replace(old, new)).collect();
-                assert!(listing.push(listed.name, &domains));
+                let domains: Vec<String> =
+                    listed.domains().map(|domain| domain.text().replace(old, new)).collect();
+                assert!(listing.push(&listed.name().text(), &domains));
             }
             config.shared_routes[0].virtual_hosts = listing;
             Engine::new(config).unwrap_err().to_string()

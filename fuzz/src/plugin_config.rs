@@ -10,7 +10,11 @@ pub fn run(data: &[u8]) {
     let Ok(config) = Config::from_json(data) else { return };
     let written = config.to_json().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(Config::from_json(written.as_bytes()).ok().as_ref(), Some(&config), "{written}");
-    if let Ok(engine) = Engine::new(config.clone()) {
+    let packed = packed(&config);
+    assert_eq!(packed, config);
+    let (engine, of_packed) = (Engine::new(config.clone()), Engine::new(packed));
+    assert_eq!(of_packed.as_ref().err(), engine.as_ref().err());
+    if let (Ok(engine), Ok(of_packed)) = (engine, of_packed) {
         let allowed = Allowed::by(&config);
         for (port, authority, path) in requests(&config) {
             for method in ["GET", "CONNECT"] {
@@ -23,10 +27,23 @@ pub fn run(data: &[u8]) {
                     headers: &[(b"origin", b"http://a"), (b"x", b"1")],
                     ..Request::default()
                 };
-                allowed.check(&engine.decide(&request, &mut NoTrace));
+                let decision = engine.decide(&request, &mut NoTrace);
+                assert_eq!(of_packed.decide(&request, &mut NoTrace), decision);
+                allowed.check(&decision);
             }
         }
     }
+}
+
+/// `config` with its listings compressed and read again.
+fn packed(config: &Config) -> Config {
+    let mut packed = config.clone();
+    for shared in &mut packed.shared_routes {
+        let text = shared.virtual_hosts.compressed().unwrap_or_else(|error| panic!("{error}"));
+        let read = serde_json::from_value(text.into());
+        shared.virtual_hosts = read.unwrap_or_else(|error| panic!("{error}: {:?}", shared.virtual_hosts));
+    }
+    packed
 }
 
 /// Ports, hosts and paths that the config speaks of.

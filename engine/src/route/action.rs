@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::{self, ConfigError, Mode};
 use crate::decision::{Cause, Decision, Forward, HeaderChange, LocalReply, OriginalHost, ResponseHeaders};
 use crate::headers;
+use crate::pieces::Pieces;
 use crate::refusal::Reason;
 use crate::request::Request;
 use crate::route::answer::Answer;
@@ -53,7 +54,7 @@ pub(crate) struct ForwardAction {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Owner<'t> {
     /// Its first domain.
-    pub(crate) domain: &'t str,
+    pub(crate) domain: Pieces<'t>,
     /// What the filter state has, where several virtual hosts share the route.
     pub(crate) state: Option<String>,
 }

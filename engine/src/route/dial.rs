@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::config::{self, ConfigError};
 use crate::host;
+use crate::pieces::Pieces;
 
 /// The checked form of a [`config::Dial`].
 #[derive(Debug)]
@@ -37,14 +38,21 @@ impl Dial {
 
     /// Host and port to dial for a request with this authority to the virtual host of the domain `own`;
     /// none where its host isn't below the wildcard. The port of the authority has no say.
-    pub(crate) fn apply<'t>(&'t self, authority: &[u8], own: &'t str) -> Option<(Cow<'t, [u8]>, u16)> {
-        let rule = self.host.as_deref().unwrap_or(own);
-        let Some(suffix) = rule.strip_prefix('*') else { return Some((rule.as_bytes().into(), self.port)) };
+    pub(crate) fn apply<'t>(&'t self, authority: &[u8], own: Pieces<'t>) -> Option<(Cow<'t, [u8]>, u16)> {
+        let rule = self.host.as_deref().map_or_else(|| own.text(), Cow::Borrowed);
+        let Some(suffix) = rule.strip_prefix('*') else { return Some((bytes(rule), self.port)) };
         let host = host::without_port(authority);
         // A name and the same with a dot are one host to dial (VH-01).
         let name = host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase();
         let below = name.len() > suffix.len() && name.ends_with(suffix.as_bytes());
         (below && host::is_dialable(&name)).then_some((name.into(), self.port))
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
     }
 }
 
@@ -78,12 +86,12 @@ mod tests {
             "a.example.com:x",
         ] {
             assert_eq!(
-                rule.apply(authority.as_bytes(), "own.example.com"),
+                rule.apply(authority.as_bytes(), "own.example.com".into()),
                 Some((b"a.example.com".into(), 8080)),
                 "{authority}"
             );
         }
-        assert_eq!(rule.apply(b"a.b.example.com", ""), Some((b"a.b.example.com".into(), 8080)));
+        assert_eq!(rule.apply(b"a.b.example.com", "".into()), Some((b"a.b.example.com".into(), 8080)));
     }
 
     #[test]
@@ -91,7 +99,7 @@ mod tests {
         let rule = dial("a.example.com", 8443).unwrap();
         for authority in ["a.example.com", "b.example.com:22", "127.0.0.1", "", "a b"] {
             assert_eq!(
-                rule.apply(authority.as_bytes(), "own.example.com"),
+                rule.apply(authority.as_bytes(), "own.example.com".into()),
                 Some((b"a.example.com".into(), 8443)),
                 "{authority}"
             );
@@ -117,11 +125,12 @@ mod tests {
             "",
             &format!("{}.example.com", "a".repeat(64)),
         ] {
-            assert_eq!(rule.apply(authority.as_bytes(), "own.example.com"), None, "{authority}");
+            assert_eq!(rule.apply(authority.as_bytes(), "own.example.com".into()), None, "{authority}");
         }
         let partial = dial("*-a.example.com", 80).unwrap();
         assert!(
-            partial.apply(b"x-a.example.com", "").is_some() && partial.apply(b"-a.example.com", "").is_none()
+            partial.apply(b"x-a.example.com", "".into()).is_some()
+                && partial.apply(b"-a.example.com", "".into()).is_none()
         );
     }
 

@@ -66,9 +66,9 @@ fn contents(files: &Files) -> BTreeMap<String, String> {
             let SharedRoutes { name_prefix, virtual_hosts, ports, routes, refuse, .. } = &group;
             let common = format!(" {ports:?} {routes:?} {refuse:?}");
             for host in virtual_hosts.iter() {
-                let domains: Vec<&str> = host.domains().collect();
+                let domains: Vec<String> = host.domains().map(|domain| domain.to_string()).collect();
                 found
-                    .entry(format!("{name_prefix}{}", host.name))
+                    .entry(format!("{name_prefix}{}", host.name()))
                     .or_default()
                     .push_str(&format!("{domains:?}{common}"));
             }
