@@ -38,7 +38,7 @@ impl Slot {
 /// A domain that can't be added.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InvalidDomain {
-    /// Empty, upper-case, or a `*` that isn't the first character.
+    /// Empty, upper-case, with a blank, or a `*` that isn't the first character.
     Malformed,
     /// Another virtual host has it on that port (none: on all ports).
     Taken(VirtualHostId, Option<u16>),
@@ -61,7 +61,10 @@ impl Domains {
         id: VirtualHostId,
     ) -> Result<(), InvalidDomain> {
         let name = domain.strip_prefix('*').unwrap_or(domain);
-        if domain.is_empty() || name.bytes().any(|byte| byte == b'*' || byte.is_ascii_uppercase()) {
+        // A blank would get into the server name of TLS.
+        let is_other =
+            |byte: u8| byte == b'*' || byte == b' ' || byte.is_ascii_uppercase() || byte.is_ascii_control();
+        if domain.is_empty() || name.bytes().any(is_other) {
             return Err(InvalidDomain::Malformed);
         }
         let slot = match domain.strip_prefix('*') {
@@ -193,7 +196,7 @@ mod tests {
     #[test]
     fn bad_and_duplicate_domains_are_refused() {
         let mut domains = domains(&[("a", &[80])]);
-        for bad in ["", "**", "A", "a*", "**a"] {
+        for bad in ["", "**", "A", "a*", "**a", "a b", "* a", "a\n"] {
             assert_eq!(domains.insert(bad, &[], 1), Err(InvalidDomain::Malformed), "{bad}");
         }
         assert_eq!(domains.insert("a", &[81, 80], 1), Err(InvalidDomain::Taken(0, Some(80))));
