@@ -165,7 +165,7 @@ impl<'a> Lock<'a> {
         let parts: Vec<&str> = name.splitn(4, '|').collect();
         match parts.as_slice() {
             ["BlackHoleCluster"] => {}
-            ["PassthroughCluster"] if self.allows_any() => {}
+            ["PassthroughCluster"] | ["strict_dns", "PassthroughCluster"] if self.allows_any() => {}
             _ if shared.contains(name) => {}
             [_, port, _, host] if port.parse().is_ok_and(|port| self.is_registered(host, port)) => {}
             _ => self.fault(format!("the cluster `{name}` belongs to no registered service")),

@@ -393,6 +393,59 @@ fn of_several_addresses_each_is_looked_at() -> Result<()> {
     })
 }
 
+/// Also of hosts outside the registry, where a client can choose any name. 127.0.0.4 is allowed, and nobody is there.
+#[test]
+fn of_several_addresses_of_any_host_each_is_looked_at() -> Result<()> {
+    const DEAD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
+    each_version(|version| {
+        for (profile, family) in [("standalone", "v4"), ("istio", "v4"), ("standalone", "all")] {
+            let world = World::start()?;
+            let portolan = world
+                .setup(version)?
+                .option("--profile", profile)
+                .option("--dns-family", family)
+                .option("--allow-upstream", DEAD.to_string())
+                .option("--outbound-policy", "allow-any")
+                .start()?;
+            let proxy: SocketAddr = portolan.envoy.listener_addr("explicit_proxy")?;
+            let statuses = |host: &str| -> Result<std::collections::BTreeSet<u16>> {
+                let one = |_| Ok(raw::get_plain(portolan.http()?, host, "/")?.status);
+                (0..10).map(one).collect()
+            };
+            for (name, addresses, expected) in [
+                ("dead-and-private", &[DEAD, PRIVATE][..], &[403][..]),
+                ("private-and-dead", &[PRIVATE, DEAD], &[403]),
+                ("public-and-private", &[PUBLIC, PRIVATE], &[200, 403]),
+                ("dead-and-public", &[DEAD, PUBLIC], &[200]),
+                ("public", &[PUBLIC], &[200]),
+                ("dead", &[DEAD], &[503]),
+            ] {
+                let host = format!("{name}.example.org");
+                let addresses: Vec<IpAddr> = addresses.iter().copied().map(IpAddr::V4).collect();
+                world.dns.set_addresses(&host, &addresses);
+                let found = statuses(&host)?;
+                ensure!(found.iter().eq(expected), "{profile} {host}: {found:?}");
+                let tunnel = raw::tunnel(proxy, format!("{host}:3307").as_bytes())?;
+                ensure!(tunnel.is_err(), "{profile} {host}: nobody is at that port");
+                ensure!(
+                    world.private.requests().is_empty(),
+                    "{profile} {host}: {:?}",
+                    world.private.requests()
+                );
+                ensure!(!asks_first(version) || world.private.connections() == 0, "{profile} {host}");
+            }
+            // Addresses are no names: they mean themselves.
+            ensure!(statuses("127.0.0.2")? == [200].into() && statuses("127.0.0.1")? == [403].into());
+            for address in ["[::1]", "[::ffff:127.0.0.1]"] {
+                let found = statuses(address)?;
+                ensure!(found == [503].into() || found == [403].into(), "{profile} {address}: {found:?}");
+            }
+            ensure!(world.private.connections() == 0 || !asks_first(version));
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn where_all_is_allowed_nothing_looks() -> Result<()> {
     each_version(|version| {

@@ -83,7 +83,7 @@ fn what_is_reported_can_be_registered() -> Result<()> {
         assert_eq!((portolan.counter("reported")?, portolan.counter("passed_through")?), (2, 2));
         let line = portolan.access_log_line(|line| line["authority"] == PLAIN)?;
         assert_eq!(line["decision"], format!("passthrough host_not_in_registry{{{PLAIN}:80}}"));
-        assert_eq!(line["upstream_cluster"], "PassthroughCluster");
+        assert_eq!(line["upstream_cluster"], "strict_dns|PassthroughCluster");
         let line = portolan.access_log_line(|line| line["server_name"] == SECURE)?;
         assert_eq!(line["decision"], format!("tls_reported server_name_not_in_registry{{{SECURE}:443}}"));
         let tls = "tcp.tls_reported.downstream_cx_total";

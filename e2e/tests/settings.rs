@@ -306,7 +306,7 @@ mod allow_any {
             }
             assert_eq!(open.portolan.counter("passed_through")?, 2);
             let line = open.portolan.access_log_line(|line| line["path"] == "/x?y=1")?;
-            assert_eq!(line["upstream_cluster"], "PassthroughCluster");
+            assert_eq!(line["upstream_cluster"], "strict_dns|PassthroughCluster");
             assert_eq!(line["decision"], "passthrough allow_any");
             // A name that doesn't resolve, and one that can't.
             assert_eq!(raw::get_plain(http, "nowhere.example.org", "/")?.status, 503);

@@ -1,5 +1,7 @@
 //! From a decision to host calls, in a fixed order.
 
+use std::net::Ipv6Addr;
+
 use portolan_engine::config::Mode;
 use portolan_engine::{Forward, HeaderChange, LocalReply, OriginalHost, Request, headers};
 
@@ -65,9 +67,17 @@ pub(crate) fn forward(
         host::set_envoy_filter_state("envoy.network.upstream_subject_alt_names", name)?;
     }
     if let Some((name, port)) = &forward.dial {
-        // Envoy takes the port from here, too; to tell it apart (`dynamic_port`) would be one call more.
-        let address = [&name[..], b":", port.to_string().as_bytes()].concat();
-        host::set_envoy_filter_state("envoy.upstream.dynamic_host", &address)?;
+        let port = port.to_string();
+        if forward.passed_through {
+            // Where Envoy makes a cluster for each host it takes both by themselves.
+            let name = ipv6_in_decimals(name).map_or_else(|| name.clone(), |text| text.into_bytes().into());
+            host::set_envoy_filter_state("envoy.upstream.dynamic_host", &name)?;
+            host::set_envoy_filter_state("envoy.upstream.dynamic_port", port.as_bytes())?;
+        } else {
+            // A call less.
+            let address = [&name[..], b":", port.as_bytes()].concat();
+            host::set_envoy_filter_state("envoy.upstream.dynamic_host", &address)?;
+        }
     }
     if let Some(inspected) = &forward.inspected {
         // The filter behind this one hands both over to the listener inside Envoy.
@@ -85,6 +95,16 @@ pub(crate) fn forward(
     }
     stats.forwarded(forward);
     Ok(())
+}
+
+/// A bracketed IPv6 address in the form in which Envoy takes no part of it for a port: without brackets, its end as
+/// that of an IPv4 address (RFC 4291, 2.2).
+fn ipv6_in_decimals(host: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(host.strip_prefix(b"[")?.strip_suffix(b"]")?).ok()?;
+    let address: Ipv6Addr = text.parse().ok()?;
+    let [a, b, c, d, e, f, ..] = address.segments();
+    let [.., w, x, y, z] = address.octets();
+    Some(format!("{a:x}:{b:x}:{c:x}:{d:x}:{e:x}:{f:x}:{w}.{x}.{y}.{z}"))
 }
 
 /// Makes changes of headers, in order.

@@ -91,6 +91,9 @@ pub(crate) fn clusters(plan: &Plan, options: &Options) -> Vec<Value> {
     clusters.extend(listener::tunnel_names(plan).iter().map(|name| cluster::internal(name, envoy)));
     if options.outbound_policy().passes() {
         clusters.push(cluster::passthrough(options));
+        if guard::refuses_any(envoy) {
+            clusters.push(cluster::passthrough_by_address(options));
+        }
     }
     if passes_original_destinations(options) {
         let mut cluster = cluster::original_destination_passthrough(options);

@@ -154,6 +154,9 @@ const ROUTE_FILTER_STATE: &str = "wasm.portolan.route";
 /// Cluster for hosts outside the registry (CL-11).
 pub(crate) const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
 
+/// The same for requests, where addresses are guarded.
+pub(crate) const PASSTHROUGH_CLUSTER_BY_ADDRESS: &str = "strict_dns|PassthroughCluster";
+
 /// Cluster without endpoints, for connections that are to be closed (CL-11).
 pub(crate) const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
 

@@ -7,8 +7,8 @@ use super::{extend, socket_address};
 use crate::emit::type_url;
 use crate::options::{DnsFamily, EnvoyOptions, Options, Profile};
 
-/// Hosts of a DNS cache that are remembered at a time, where clients choose them.
-const MAX_HOSTS: usize = 1024;
+/// Hosts that are remembered at a time, where clients choose them.
+pub(super) const MAX_HOSTS: usize = 1024;
 
 /// How names are resolved (SE-R-06): all addresses of an answer (STRICT_DNS), or one at a
 /// time (LOGICAL_DNS).
@@ -37,6 +37,12 @@ pub(super) fn dns(one_at_a_time: bool, family: &str, options: &Options) -> Value
         );
     }
     json!({"cluster_type": {"name": "envoy.cluster.dns", "typed_config": config}})
+}
+
+/// The same for clusters that Envoy makes for the hosts of one: all addresses of an answer, and names are asked for
+/// again every 5 s.
+pub(super) fn sub_cluster_dns(options: &EnvoyOptions) -> Value {
+    json!({"dns_lookup_family": dns_family(options), "typed_dns_resolver_config": dns_resolver(options)})
 }
 
 /// How soon a name is asked for again that has no answer yet, or no longer.

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use connection_pool::{circuit_breakers, connect_timeout, keepalive};
 use dns::{dns, dns_family};
 use dynamic_forward_proxy::dynamic;
-pub(super) use dynamic_forward_proxy::{dns_cache_of, passthrough, passthrough_dns_cache};
+pub(super) use dynamic_forward_proxy::{
+    dns_cache_of, passthrough, passthrough_by_address, passthrough_dns_cache,
+};
 use endpoints::localities;
 use http::http_protocol_options;
 pub(super) use internal::internal;

@@ -10,7 +10,8 @@
 //!   filters. Envoy dials meanwhile, and sends nothing.
 //! - Connections that are passed through: a condition on the address once it is connected, before any
 //!   byte of the client goes there.
-//! - Hosts outside the registry: `rbac` on what the dynamic forward proxy filter has resolved.
+//! - Hosts outside the registry: `rbac` on the first address that the dynamic forward proxy filter has resolved, so
+//!   that no version dials it; then the same as above on each, in a cluster that Envoy makes for the host.
 //!
 //! Endpoints that are written as addresses are not concerned.
 
@@ -20,10 +21,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use portolan_engine::config::PASSTHROUGH_ROUTE_PROFILE;
+use portolan_engine::headers::CLUSTER;
 use serde_json::{Value, json};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::emit::{ROUTE_FILTER_STATE, type_url};
+use crate::emit::{PASSTHROUGH_CLUSTER, PASSTHROUGH_CLUSTER_BY_ADDRESS, ROUTE_FILTER_STATE, type_url};
 use crate::options::{Cidr, EnvoyOptions, Options, Profile};
 use crate::plan::{Address, Cluster, ConnectionRoute, Discovery, Plan};
 
@@ -100,7 +102,7 @@ fn literal(cluster: &Cluster) -> impl Iterator<Item = Cidr> {
 }
 
 /// An HTTP filter that refuses such addresses with 403 before they are dialled, for hosts outside the
-/// registry. It sees what the dynamic forward proxy filter before it has resolved.
+/// registry. It sees the first that the dynamic forward proxy filter before it has resolved.
 pub(super) fn filter(options: &EnvoyOptions) -> Value {
     // Of the registry's hosts the upstream filters decide.
     let principal = json!({"filter_state": {
@@ -113,13 +115,35 @@ pub(super) fn filter(options: &EnvoyOptions) -> Value {
     })
 }
 
+/// An HTTP filter behind it that has the request go on to the cluster whose endpoints are all addresses of the host.
+pub(super) fn go_on_by_address() -> Value {
+    // Envoy chooses the route anew when a header changes. What goes where the client wanted it has another cluster.
+    let by_address = format!(
+        "function envoy_on_request(request) local headers = request:headers() \
+         if headers:get('{CLUSTER}') == '{PASSTHROUGH_CLUSTER}' then \
+         headers:replace('{CLUSTER}', '{PASSTHROUGH_CLUSTER_BY_ADDRESS}') end end"
+    );
+    lua(&by_address)
+}
+
+fn lua(source: &str) -> Value {
+    json!({
+        "name": "envoy.filters.http.lua",
+        "typed_config": {
+            "@type": type_url("envoy.extensions.filters.http.lua.v3.Lua"),
+            "default_source_code": {"inline_string": source},
+        },
+    })
+}
+
 /// The router's filters for requests that go to clusters without their own. They are there whether or not a
 /// cluster needs them yet: a listener that changes loses its connections.
 pub(super) fn of_router(options: &Options) -> Option<Vec<Value>> {
-    is_on(options).then(|| {
-        let allowed = &options.envoy.allow_upstream;
-        vec![before_dialling(allowed), before_sending(allowed), codec()]
-    })
+    is_on(options).then(|| all_filters(&options.envoy.allow_upstream))
+}
+
+fn all_filters(allowed: &[Cidr]) -> Vec<Value> {
+    vec![before_dialling(allowed), before_sending(allowed), codec()]
 }
 
 /// Gives `value`, which is `cluster` for Envoy, filters of its own where those of the router don't do.
@@ -140,11 +164,23 @@ pub(super) fn set_filters(value: &mut Value, cluster: &Cluster, plan: &Plan, opt
     if !is_mirror || routed(plan).contains(cluster.name.as_str()) {
         filters.insert(0, before_dialling(&allowed));
     }
-    value["typed_extension_protocol_options"][HTTP_PROTOCOL_OPTIONS]["http_filters"] = filters.into();
+    *self::filters(value) = filters.into();
+}
+
+/// Gives `value`, the cluster for each address of hosts outside the registry, filters of its own where the router has none.
+pub(super) fn set_filters_of_passthrough(value: &mut Value, options: &Options) {
+    if !is_on(options) {
+        *filters(value) = all_filters(&options.envoy.allow_upstream).into();
+    }
 }
 
 /// Keeps the router's filters from what goes to the cluster `value`, which resolves nothing.
 pub(super) fn exempt(value: &mut Value) {
+    *filters(value) = json!([codec()]);
+}
+
+/// The filters that the cluster `value` has of its own.
+fn filters(value: &mut Value) -> &mut Value {
     let options = &mut value["typed_extension_protocol_options"][HTTP_PROTOCOL_OPTIONS];
     if options.is_null() {
         // What a cluster has that says nothing.
@@ -153,7 +189,7 @@ pub(super) fn exempt(value: &mut Value) {
             "explicit_http_config": {"http_protocol_options": {}},
         });
     }
-    options["http_filters"] = json!([codec()]);
+    &mut options["http_filters"]
 }
 
 /// Clusters that get copies of requests. Envoy makes these without a router of ours.
@@ -220,13 +256,7 @@ fn before_sending(allowed: &[Cidr]) -> Value {
         "name": POLICY,
         "typed_config": {
             "@type": type_url("envoy.extensions.common.matching.v3.ExtensionWithMatcher"),
-            "extension_config": {
-                "name": "envoy.filters.http.lua",
-                "typed_config": {
-                    "@type": type_url("envoy.extensions.filters.http.lua.v3.Lua"),
-                    "default_source_code": {"inline_string": refuse},
-                },
-            },
+            "extension_config": lua(&refuse),
             // Without an address there is no answer, and so no way past.
             "xds_matcher": {"matcher_list": {"matchers": [{
                 "predicate": {"single_predicate": {

@@ -113,17 +113,12 @@ fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::R
         }));
     }
     if options.outbound_policy().passes() {
-        filters.push(only_passed_through(&json!({
-            "name": "envoy.filters.http.dynamic_forward_proxy",
-            "typed_config": {
-                "@type": type_url("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
-                "dns_cache_config": passthrough_dns_cache(&options.envoy),
-                "save_upstream_address": true,
-                "allow_dynamic_host_from_filter_state": true,
-            },
-        })));
+        let cache = passthrough_dns_cache(&options.envoy);
+        filters.push(only_passed_through(&resolved("dns_cache_config", cache)));
         if guard::refuses_any(&options.envoy) {
             filters.push(guard::filter(&options.envoy));
+            filters.push(only_passed_through(&guard::go_on_by_address()));
+            filters.push(only_passed_through(&resolved("sub_cluster_config", json!({}))));
         }
     }
     let mut router = json!({
@@ -145,6 +140,17 @@ fn http_filters(port: ListenerPort, plan: &Plan, options: &Options) -> anyhow::R
 /// one that is.
 pub(super) fn has_delays(plan: &Plan, options: &Options) -> bool {
     options.envoy.dynamic_resources || plan.has_delays()
+}
+
+/// An HTTP filter that has the host of a request resolved.
+fn resolved(by: &str, settings: Value) -> Value {
+    let mut config = json!({
+        "@type": type_url("envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"),
+        "save_upstream_address": true,
+        "allow_dynamic_host_from_filter_state": true,
+    });
+    config[by] = settings;
+    json!({"name": "envoy.filters.http.dynamic_forward_proxy", "typed_config": config})
 }
 
 /// An HTTP filter for requests to hosts outside the registry only. Envoy's dynamic forward proxy

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::http_connection_manager::has_delays;
 use super::told_to_filter;
-use crate::emit::{ROUTE_FILTER_STATE, type_url};
+use crate::emit::{ROUTE_FILTER_STATE, guard, type_url};
 use crate::options::Options;
 use crate::plan::profiles::DEFAULT_RETRY_ON;
 use crate::plan::{Mirror, Plan, RetryHosts, RetryProfile, RouteProfile, retries};
@@ -21,14 +21,13 @@ pub(super) fn route_config(port: ListenerPort, plan: &Plan, options: &Options) -
     routes.extend(plan.profiles.iter().map(|profile| profile_route(profile, options)));
     let allow_any = options.outbound_policy().passes();
     if allow_any {
-        // No retries (OTP-05, VS-RETRY-12).
-        routes.push(route(PASSTHROUGH_ROUTE_PROFILE, json!({})));
+        routes.push(route(PASSTHROUGH_ROUTE_PROFILE, of_passthrough(options)));
     }
     routes.push(undecided("undecided", "prefix", &json!("/")));
     if port == ListenerPort::Authority {
-        routes.push(tunnel_route(TUNNEL_ROUTE_PROFILE));
+        routes.push(tunnel_route(TUNNEL_ROUTE_PROFILE, json!({})));
         if allow_any {
-            routes.push(tunnel_route(PASSTHROUGH_ROUTE_PROFILE));
+            routes.push(tunnel_route(PASSTHROUGH_ROUTE_PROFILE, of_passthrough(options)));
         }
         routes.push(undecided("undecided tunnel", "connect_matcher", &json!({})));
     }
@@ -80,6 +79,16 @@ fn route(profile: &str, settings: Value) -> Value {
     })
 }
 
+/// No retries of what was sent (OTP-05, VS-RETRY-12). Where addresses are guarded each is an endpoint of its own; if one
+/// can't be connected to, another is tried, as Envoy does by itself elsewhere.
+fn of_passthrough(options: &Options) -> Value {
+    if !guard::refuses_any(&options.envoy) {
+        return json!({});
+    }
+    let policy = json!({"retry_on": "connect-failure", "num_retries": 1});
+    json!({"retry_policy": with_hosts(policy, &RetryHosts::default())})
+}
+
 /// For what no other route has taken.
 fn undecided(name: &str, matcher: &str, value: &Value) -> Value {
     json!({
@@ -90,9 +99,9 @@ fn undecided(name: &str, matcher: &str, value: &Value) -> Value {
 }
 
 /// CONNECT, which no prefix matches: its bytes go on as they are.
-fn tunnel_route(profile: &str) -> Value {
-    let mut route =
-        route(profile, json!({"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]}));
+fn tunnel_route(profile: &str, mut settings: Value) -> Value {
+    settings["upgrade_configs"] = json!([{"upgrade_type": "CONNECT", "connect_config": {}}]);
+    let mut route = route(profile, settings);
     route["name"] = format!("{profile} by CONNECT").into();
     if let Some(matcher) = route["match"].as_object_mut() {
         matcher.remove("prefix");
