@@ -190,15 +190,21 @@ impl<'l> Listed<'l> {
     fn count(line: &'l str, common: Option<Common<'l>>) -> Option<usize> {
         let is_control = |text: &str| text.bytes().any(|byte| byte.is_ascii_control());
         let listed = Self::split(line, common.unwrap_or_default(), 0)?;
-        if listed.name().is_empty() || is_control(listed.name) {
+        if listed.name().is_empty() || is_control(if common.is_some() { listed.name } else { line }) {
             return None;
         }
         let mut count = 0;
         let mut rest = Some(listed.domains);
         while let Some(word) = next_word(&mut rest) {
-            let domain = listed.domain(word);
-            let Pieces([_, _, written, _]) = domain;
-            if domain.is_empty() || is_control(if common.is_some() { written } else { word }) {
+            let is_one = match common {
+                Some(_) => {
+                    let domain = listed.domain(word);
+                    let Pieces([_, _, written, _]) = domain;
+                    !domain.is_empty() && !is_control(written)
+                }
+                None => !word.is_empty(),
+            };
+            if !is_one {
                 return None;
             }
             count += 1;

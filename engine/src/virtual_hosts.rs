@@ -140,11 +140,7 @@ impl VirtualHosts {
         let start = self.listings.push(virtual_hosts, name_prefix);
         let start = start.ok_or_else(|| ConfigError::new(path, "more than 4 GiB of virtual hosts"))?;
         for (index, host) in self.listings.iter(start).enumerate() {
-            let first = host.domains().next().unwrap_or_default();
-            let listed = match table.dials_own_host() && !dial::can_be_dialled(&first.text()) {
-                true => Err(dial::NOT_DIALABLE.to_owned()),
-                false => self.names.list(host, start, &ports, &self.listings),
-            };
+            let listed = self.names.list(host, start, &ports, table.dials_own_host(), &self.listings);
             listed.map_err(|fault| ConfigError::new(format!("{path}.virtualHosts[{index}]"), fault))?;
             self.count += 1;
         }
@@ -209,12 +205,13 @@ impl Names {
         })
     }
 
-    /// Names a virtual host of the listing that begins at `start`.
+    /// Names a virtual host of the listing that begins at `start`; one whose first domain is dialled, if need be.
     fn list(
         &mut self,
         host: Listed<'_>,
         start: Place,
         ports: &[u16],
+        mut is_dialled: bool,
         listings: &Listings,
     ) -> Result<(), String> {
         let mut is_host = false;
@@ -223,6 +220,9 @@ impl Names {
             let is_new = |domain: &str| self.domains.on_any_port(domain.as_bytes()).is_none();
             let text = word.text();
             let without_dot = text.strip_suffix('.').unwrap_or(&text);
+            if std::mem::take(&mut is_dialled) && !dial::can_be_dialled(without_dot) {
+                return Err(dial::NOT_DIALABLE.to_owned());
+            }
             if ports.is_empty() && is_name(&text) && is_new(&text) && is_new(without_dot) {
                 let added = self.listed.add(without_dot, place, listings);
                 added
