@@ -213,8 +213,11 @@ impl World {
     }
 
     /// The cluster that a line of the access log names; where services share it, the one that the
-    /// service at `upstream` would have of its own.
+    /// service at `upstream` would have of its own. That of hosts outside the registry is one for cases.
     pub(crate) fn dedicated(&self, cluster: String, upstream: Option<SocketAddr>) -> String {
+        if let Some(passthrough) = cluster.strip_prefix("strict_dns|") {
+            return passthrough.to_owned();
+        }
         let at =
             |(_, known): &(&String, &Upstream)| Some(known.addr().port()) == upstream.map(|it| it.port());
         let name = self.registered.iter().find(at).and_then(|(name, _)| name.rsplit_once(':'));
